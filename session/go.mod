@@ -1,0 +1,3 @@
+module cloakroom.example/session
+
+go 1.26
