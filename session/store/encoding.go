@@ -35,6 +35,7 @@ func (r *Record) Append(b []byte) []byte {
 		b = appendTime(b, t)
 	}
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Idle))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Absolute))
 	b = binary.AppendUvarint(b, r.Version)
 	b = appendString(b, r.Namespace)
 	b = appendString(b, r.Subject)
@@ -142,7 +143,7 @@ func (d *decoder) record() (r Record) {
 	for _, t := range []*time.Time{&r.Created, &r.Seen, &r.Rotated, &r.Assurance.At, &r.Deadline, &r.Limit} {
 		*t = d.time()
 	}
-	r.Idle = time.Duration(d.uint64())
+	r.Idle, r.Absolute = time.Duration(d.uint64()), time.Duration(d.uint64())
 	r.Version = d.uvarint()
 	r.Namespace, r.Subject = d.string(), d.string()
 	r.Assurance.Role, r.Assurance.Tenant = d.string(), d.string()

@@ -23,7 +23,7 @@ func full() store.Record {
 		Namespace: "shop", Handle: store.Handle{1, 2, 3}, Version: 300, Verifier: store.Verifier{9},
 		State: store.Active, Subject: "alice", Transport: store.Cookie,
 		Assurance: store.Assurance{Methods: []string{"pwd", "otp"}, Level: 2, At: at(3), Role: "admin", Tenant: "acme"},
-		Created:   at(1), Seen: at(5), Rotated: at(4), Idle: 30 * time.Minute, IdleLocks: true, Deadline: at(43200),
+		Created:   at(1), Seen: at(5), Rotated: at(4), Idle: 30 * time.Minute, IdleLocks: true, Absolute: 12 * time.Hour, Deadline: at(43200),
 		Locked: true, Limit: at(40000), End: store.End{At: at(9), Cause: "logout", By: "alice"},
 		Predecessor: &store.Predecessor{Verifier: store.Verifier{8}, Successor: []byte("succ"), Confirmed: at(6)},
 		Wrap:        []byte("wrap"),

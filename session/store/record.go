@@ -199,6 +199,9 @@ type Record struct {
 	Idle time.Duration
 	// IdleLocks makes the session lock, instead of end, when Idle has passed.
 	IdleLocks bool
+	// Absolute is how long the session may last after an authentication, as
+	// chosen at login; authenticating again sets Deadline anew from it.
+	Absolute time.Duration
 	// Deadline is the absolute end; zero means none.
 	Deadline time.Time
 
@@ -347,7 +350,7 @@ func (r *Record) Finish(end End) {
 		Namespace: r.Namespace, Handle: r.Handle, Version: r.Version + 1, Verifier: r.Verifier,
 		State: r.State, Subject: r.Subject, Assurance: r.Assurance, Transport: r.Transport,
 		Created: r.Created, Seen: r.Seen, Rotated: r.Rotated,
-		Idle: r.Idle, IdleLocks: r.IdleLocks, Deadline: r.Deadline,
+		Idle: r.Idle, IdleLocks: r.IdleLocks, Absolute: r.Absolute, Deadline: r.Deadline,
 		Locked: r.Locked, Limit: r.Limit, End: end, Links: r.Links,
 	}
 }

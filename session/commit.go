@@ -1,0 +1,335 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"cloakroom.example/session/store"
+)
+
+// storeAttempts bounds how often a change is re-applied when others change the
+// same session on other nodes. Within this process, changes to one session wait
+// for each other and do not conflict.
+const storeAttempts = 24
+
+// Commit stores what this request has changed and adds the session's headers to
+// the response. It is for frameworks that do not use [Manager.Handler], and must
+// be called before the first byte is sent. If it returns an error, the response
+// must not claim that anything was changed; see [Status].
+//
+// Once it was called, further changes are stored at once if they need no cookie.
+func (s *Session) Commit(ctx context.Context, w interface{ Header() http.Header }) error {
+	if s.m == nil {
+		return ErrOutside
+	}
+	err := s.finish(ctx)
+	if err == nil {
+		s.emitHeaders(w.Header())
+	}
+	return err
+}
+
+// finish stores the deferred changes, or does the upkeep of a session without
+// any.
+func (s *Session) finish(ctx context.Context) error {
+	s.mu.Lock()
+	s.committing = true // from now on, changes wait for this one and are stored at once
+	changes, status := len(s.changes), s.status
+	s.mu.Unlock()
+	switch {
+	case changes > 0:
+		if err := s.store(ctx, s.applyDeferred); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, c := range s.changes {
+			s.ownLocked(c.name)
+		}
+		s.changes = nil
+	case status == statusLive:
+		s.upkeep(ctx)
+	}
+	return nil
+}
+
+// ownLocked takes a change of this request for what it has read: it does not
+// conflict with itself.
+func (s *Session) ownLocked(name string) {
+	if s.readLocked(name) >= 0 {
+		found, _ := s.values.get(name)
+		s.noteReadLocked(slot{name: name, value: found.value})
+	}
+}
+
+// applyDeferred applies the changes of this request to the values as they are
+// stored now. Values that this request had read must not have changed since.
+func (s *Session) applyDeferred(stored table) (table, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.changes {
+		if i := s.readLocked(c.name); i >= 0 {
+			is, _ := stored.get(c.name)
+			if was := s.reads[i].value; (was == nil) != (is.value == nil) || !bytes.Equal(was, is.value) {
+				return nil, fmt.Errorf("session: storing %q: %w", c.name, ErrConflict)
+			}
+		}
+		stored = stored.with(c)
+	}
+	return stored, nil
+}
+
+// update changes one value and stores it at once, together with nothing else.
+func (s *Session) update(ctx context.Context, name string, change func(slot, bool) (slot, error)) error {
+	s.mu.Lock()
+	err := s.changeableLocked()
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	err = s.store(ctx, func(stored table) (table, error) {
+		s.mu.Lock()
+		found, ok := stored.get(name)
+		if i := s.changeLocked(name); i >= 0 {
+			found, ok = s.changes[i], s.changes[i].value != nil
+		}
+		s.mu.Unlock()
+		changed, err := change(found, ok)
+		if err != nil {
+			return nil, err
+		}
+		changed.name = name
+		if !ok && changed.value == nil {
+			return nil, errNoChange
+		}
+		return stored.with(changed), nil
+	})
+	if errors.Is(err, errNoChange) {
+		return nil
+	}
+	if err == nil {
+		s.mu.Lock()
+		if i := s.changeLocked(name); i >= 0 {
+			s.changes = append(s.changes[:i:i], s.changes[i+1:]...)
+		}
+		s.ownLocked(name)
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// store applies change to the stored values and stores the result, by
+// compare-and-swap, as often as it takes; without a session it makes one. A nil
+// change stores only what is due in the record itself. Clients that hang up do
+// not cancel it.
+func (s *Session) store(ctx context.Context, change func(table) (table, error)) error {
+	ctx, cancel := s.m.detached(ctx)
+	defer cancel()
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s.mu.Lock()
+	if s.origin == (store.Client{}) {
+		s.origin = s.client()
+	}
+	live := s.status == statusLive
+	s.mu.Unlock()
+	if !live {
+		return s.create(ctx, change)
+	}
+	for attempt := range storeAttempts {
+		err := s.swap(ctx, change)
+		if !errors.Is(err, errRetry) {
+			return err
+		}
+		if attempt > 0 {
+			if err := pause(ctx, attempt); err != nil {
+				return err
+			}
+		}
+		s.mu.Lock()
+		err = s.m.reloadLocked(ctx, s)
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if change == nil && !s.upkeepDue() {
+			return nil // another request has done it
+		}
+	}
+	return fmt.Errorf("session: storing: %w: others changed the session %d times", ErrConflict, storeAttempts)
+}
+
+// errRetry asks for another attempt after a version conflict.
+var errRetry = errors.New("session: version conflict")
+
+// pause waits a random while that grows with the attempts.
+func pause(ctx context.Context, attempt int) error {
+	timer := time.NewTimer(rand.N(time.Duration(min(attempt, 8)) * 2 * time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("session: storing: %w: %w", ErrUnavailable, ctx.Err())
+	}
+}
+
+// swap makes one attempt at storing.
+func (s *Session) swap(ctx context.Context, change func(table) (table, error)) error {
+	s.mu.Lock()
+	if err := s.usableLocked(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	r, values, err := s.currentLocked(change != nil)
+	key := s.key
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	next := values
+	if change != nil {
+		// Without the lock: change may be the application's function.
+		if next, err = change(values); err != nil {
+			return err
+		}
+		if len(next) > s.m.cfg.MaxValues {
+			return ErrTooLarge
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rotated, isRotated := s.maintainLocked(&r, key)
+	parts := r.Parts
+	r.Parts = nil
+	if change != nil && !bytes.Equal(next, values) {
+		r.Parts = []store.Part{sealPart(key, &r, partApp, generation(parts)+1, next)}
+	}
+	err = s.m.store.Swap(ctx, r, s.m.now())
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return errRetry
+	case errors.Is(err, store.ErrNotFound):
+		s.status, s.err = statusEnded, ErrEnded
+		return ErrEnded
+	case err != nil:
+		return fromStore("storing", err)
+	}
+	s.storedLocked(r, parts, next, change != nil)
+	if isRotated {
+		s.token, s.setToken = rotated, true
+		s.m.emit(s, Event{Type: EventRenewed, Handle: r.Handle, Subject: r.Subject, Initiator: r.Subject, Cause: "rotation"})
+	}
+	return nil
+}
+
+// currentLocked returns a copy of the record, and its values if they are
+// wanted, with the data key open.
+func (s *Session) currentLocked(values bool) (store.Record, table, error) {
+	if err := s.openKeyLocked(); err != nil {
+		return store.Record{}, nil, err
+	}
+	if !values {
+		return s.record, nil, nil
+	}
+	switch err := s.openLocked(); {
+	case errors.Is(err, errSealVersion):
+		return store.Record{}, nil, fmt.Errorf("session: storing: %w: %w", ErrUnavailable, err)
+	case err != nil:
+		// The values are lost; that must not keep the session from working.
+		return s.record, nil, nil
+	}
+	return s.record, s.values, nil
+}
+
+// storedLocked makes what was stored the request's view of the session.
+func (s *Session) storedLocked(r store.Record, parts []store.Part, values table, changed bool) {
+	if len(r.Parts) == 0 {
+		r.Parts = parts
+	}
+	r.Version++
+	s.record, s.confirm = r, false
+	if changed {
+		s.values, s.valuesOpen = values, true
+	}
+}
+
+func generation(parts []store.Part) uint64 {
+	for _, p := range parts {
+		if p.Name == partApp {
+			return p.Generation
+		}
+	}
+	return 0
+}
+
+// create stores a visitor's new session.
+func (s *Session) create(ctx context.Context, change func(table) (table, error)) error {
+	values, err := change(nil)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(values.slots()) == 0:
+		return nil // nothing to keep costs nothing
+	case len(values) > s.m.cfg.MaxValues:
+		return ErrTooLarge
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.changeableLocked(); err != nil {
+		return err
+	}
+	if s.sent && s.transport == store.Cookie {
+		return ErrHeadersSent
+	}
+	if !s.m.budget.take(source(s.origin.Addr), s.opened) {
+		s.m.emit(s, Event{Type: EventBudget})
+		return ErrBudget
+	}
+	limits := s.m.cfg.Limits
+	now := s.m.now()
+	r := store.Record{
+		State: store.Anonymous, Created: now, Seen: now, Rotated: now,
+		Idle: limits.Idle, Absolute: limits.Absolute, Deadline: now.Add(limits.Absolute), First: s.origin, Last: s.origin,
+	}
+	token, key := s.mintLocked(&r, values)
+	if _, err := s.m.store.Create(ctx, store.Creation{Record: r, Now: now}); err != nil {
+		return fromStore("creating", err)
+	}
+	s.adoptNewLocked(token, key, r, values)
+	s.m.emit(s, Event{Type: EventCreated, Handle: r.Handle, Cause: "visit"})
+	return nil
+}
+
+// mintLocked gives a new record its token, its data key and its sealed values.
+func (s *Session) mintLocked(r *store.Record, values table) (Token, dataKey) {
+	token, key := newToken(), newDataKey()
+	r.Namespace, r.Handle, r.Transport = s.m.cfg.Namespace, token.handle(s.m.cfg.Namespace), s.transport
+	r.Verifier = token.verifier(r.Handle)
+	r.Wrap = sealKey(token, key, r)
+	r.Parts = nil
+	if len(values) > 1 {
+		r.Parts = []store.Part{sealPart(key, r, partApp, 1, values)}
+	}
+	return token, key
+}
+
+// adoptNewLocked makes a record that was just created the session of the
+// request.
+func (s *Session) adoptNewLocked(token Token, key dataKey, r store.Record, values table) {
+	r.Version = 1
+	s.status, s.err = statusLive, nil
+	s.token, s.key, s.record = token, key, r
+	s.values, s.valuesOpen = values, true
+	s.confirm, s.stepUp, s.fresh = false, false, true
+	s.setToken, s.clear = s.transport == store.Cookie, false
+}

@@ -1,0 +1,102 @@
+package session
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+type contextKey struct{}
+
+// managerKey finds the session of one manager among several.
+type managerKey struct{ m *Manager }
+
+// From returns the session of the request whose context this is: the innermost
+// one where several managers are at work. It is never nil: outside of a handler it
+// is a session without anything in it, whose changes return ErrOutside.
+func From(ctx context.Context) *Session {
+	if s, ok := ctx.Value(contextKey{}).(*Session); ok {
+		return s
+	}
+	return new(Session)
+}
+
+// From returns the session of this manager, like the function From.
+func (m *Manager) From(ctx context.Context) *Session {
+	if s, ok := ctx.Value(contextKey{}).(*Session); ok && s.m == m {
+		return s
+	}
+	if s, ok := ctx.Value(managerKey{m}).(*Session); ok {
+		return s
+	}
+	return new(Session)
+}
+
+// requestContext is the context of a request with a session. It ends with the
+// request, and once the response has become an open channel also with the
+// session. Most requests never ask when it ends, so that what is needed for an
+// answer is made on demand.
+type requestContext struct {
+	context.Context // the request's own
+	s               *Session
+
+	mu     sync.Mutex
+	inner  context.Context
+	cancel context.CancelCauseFunc
+}
+
+func (c *requestContext) materialise() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner == nil {
+		c.inner, c.cancel = context.WithCancelCause(c.Context)
+	}
+	return c.inner
+}
+
+func (c *requestContext) current() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner == nil {
+		return c.Context
+	}
+	return c.inner
+}
+
+// Done implements context.Context.
+func (c *requestContext) Done() <-chan struct{} { return c.materialise().Done() }
+
+// Err implements context.Context.
+func (c *requestContext) Err() error { return c.current().Err() }
+
+// Deadline implements context.Context.
+func (c *requestContext) Deadline() (time.Time, bool) { return c.Context.Deadline() }
+
+// Value implements context.Context.
+func (c *requestContext) Value(key any) any {
+	switch k := key.(type) {
+	case contextKey:
+		return c.s
+	case managerKey:
+		if k.m == c.s.m {
+			return c.s
+		}
+	}
+	return c.current().Value(key)
+}
+
+// end ends the context before the request is over.
+func (c *requestContext) end(cause error) {
+	c.materialise()
+	c.cancel(cause)
+}
+
+// release frees what was made on demand, when the request is over.
+func (c *requestContext) release() {
+	c.mu.Lock()
+	cancel := c.cancel
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel(context.Canceled)
+	}
+}

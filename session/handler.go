@@ -1,0 +1,212 @@
+// Package session keeps web sessions on the server: it ties the stateless
+// requests of one browser to one user, by a random token in a cookie.
+//
+//	m, err := session.New(session.Config{})
+//	…
+//	http.ListenAndServe("127.0.0.1:8080", m.Handler(mux))
+//
+// In a handler:
+//
+//	s := session.From(r.Context())
+//	s.Subject()                                        // who is signed in
+//	Basket.Get(s); Basket.Set(s, basket)               // typed values, see [NewKey]
+//	m.Login(ctx, session.Identity{Subject: "alice"})   // new token, old one dead
+//	m.Logout(ctx)                                      // dead on the server, everywhere
+//
+// Developers call login and logout; the manager rotates tokens, refuses forged
+// requests, ends sessions in time, and stores what changed once, before the
+// first byte of the response. Every page that shows a form puts
+// [Manager.CSRFField] into it.
+//
+// # What can be relied on
+//
+// The invariants I1 to I11 are stated in package
+// [cloakroom.example/session/store]: a logout is not undone by a request in
+// flight, parallel requests lose no change, a revocation reaches every session,
+// and so on. The store holds neither tokens nor readable values.
+//
+// # Compatibility
+//
+// Records and sealed values carry a format version; what one version has
+// written, later ones read. docs/format.md holds the formats.
+package session
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+
+	"cloakroom.example/session/store"
+)
+
+// Manager manages the sessions of one namespace. All methods are safe for
+// concurrent use. Make one with [New] and close it with [Manager.Close].
+type Manager struct {
+	cfg      Config
+	store    store.Store
+	local    bool // records never leave this process
+	parts    []string
+	origins  *http.CrossOriginProtection
+	events   *eventQueue
+	touches  *toucher
+	channels *channels
+	budget   *budget
+	locks    *locks
+	last     atomic.Int64 // the last time now has returned
+
+	wakeup  chan struct{}
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// New returns a manager. It refuses settings that are unsafe or contradict each
+// other with an error that names the field, and reports relaxed ones to
+// Config.Logger.
+func New(c Config) (*Manager, error) {
+	c = c.withDefaults()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		cfg: c, store: c.Store, parts: []string{partApp}, origins: http.NewCrossOriginProtection(),
+		budget: newBudget(c.AnonymousPerMinute, c.AnonymousMax), locks: newLocks(),
+		wakeup: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
+	if l, ok := c.Store.(store.Local); ok {
+		m.local = l.InProcess()
+	}
+	for _, origin := range c.TrustedOrigins {
+		if err := m.origins.AddTrustedOrigin(origin); err != nil {
+			return nil, errors.Join(errors.New("session: Config.TrustedOrigins: "+origin), err)
+		}
+	}
+	for _, r := range c.relaxations() {
+		c.Logger.Warn("session: relaxed setting", "namespace", c.Namespace, "setting", r)
+	}
+	m.events, m.touches, m.channels = newEventQueue(c), newToucher(m), newChannels(m)
+	ctx, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	go m.background(ctx)
+	return m, nil
+}
+
+// Handler gives every request a session, see [From], and refuses forged ones.
+// Login and logout are not exempt: forms and scripts carry the form token.
+func (m *Manager) Handler(next http.Handler) http.Handler { return m.handler(next, store.Cookie) }
+
+// BearerHandler is the same for native clients, which present their token in the
+// Authorization header; cookies are ignored. After a login the handler finds the
+// token with [Session.Token]. A session never crosses from one transport to the
+// other.
+func (m *Manager) BearerHandler(next http.Handler) http.Handler { return m.handler(next, store.Bearer) }
+
+// exchange is one request on its way through the manager, in one allocation.
+type exchange struct {
+	session Session
+	ctx     requestContext
+	writer  writer
+	request *http.Request
+	entry   http.Header // the response's headers on entry
+}
+
+// handler is the life of a request: each line is a step, each step a file.
+func (m *Manager) handler(next http.Handler, transport store.Transport) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if m.cfg.Skip != nil && m.cfg.Skip(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		x := m.exchange(w, r, transport)
+		defer x.close()
+		m.load(&x.session)  // load.go: cookie, record, seal, expiry, rotation
+		m.admit(&x.session) // gate.go: the application's own decision
+		if err := m.check(&x.session, x.request); err != nil {
+			m.cfg.Denied(&x.writer, x.request, err)
+		} else {
+			next.ServeHTTP(&x.writer, x.request)
+		}
+		_ = x.writer.begin() // commit.go: if the handler has written nothing
+	})
+}
+
+func (m *Manager) exchange(w http.ResponseWriter, r *http.Request, transport store.Transport) *exchange {
+	x := new(exchange)
+	m.open(&x.session, r, transport)
+	x.ctx.Context, x.ctx.s = r.Context(), &x.session
+	x.request = r.WithContext(&x.ctx)
+	x.session.r, x.session.x = x.request, x
+	x.writer.ResponseWriter, x.writer.x = w, x
+	if h := w.Header(); len(h) > 0 {
+		x.entry = h.Clone()
+	}
+	return x
+}
+
+// open prepares the session of a request.
+func (m *Manager) open(s *Session, r *http.Request, transport store.Transport) {
+	s.m, s.r, s.transport, s.opened, s.status = m, r, transport, m.now(), statusNone
+	s.upgrade = r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect
+	s.notActivity = m.cfg.NotActivity != nil && m.cfg.NotActivity(r)
+}
+
+// check refuses forged requests, or leaves the check to the handler.
+func (m *Manager) check(s *Session, r *http.Request) error {
+	if s.transport == store.Cookie && m.cfg.ExplicitCSRF != nil && m.cfg.ExplicitCSRF(r) {
+		s.mu.Lock()
+		s.csrfOwed = true
+		s.mu.Unlock()
+		return m.checkOrigin(s, r)
+	}
+	return m.CheckCSRF(r)
+}
+
+// checkOrigin is the part of the check that needs no token.
+func (m *Manager) checkOrigin(s *Session, r *http.Request) error {
+	if err := m.origins.Check(r); err != nil {
+		err = errors.Join(ErrCSRF, err)
+		m.emit(s, Event{Type: EventCSRF, Cause: err.Error()})
+		return err
+	}
+	return nil
+}
+
+// Open gives a request a session, for frameworks that do not use
+// [Manager.Handler]. It returns the request to go on with, whose context holds
+// the session. The framework then calls [Manager.CheckCSRF], the handler, and
+// [Session.Commit] before the first byte is sent.
+func (m *Manager) Open(r *http.Request) (*http.Request, *Session) {
+	x := new(exchange)
+	m.open(&x.session, r, store.Cookie)
+	x.ctx.Context, x.ctx.s = r.Context(), &x.session
+	x.request = r.WithContext(&x.ctx)
+	x.session.r, x.session.x = x.request, x
+	m.load(&x.session)
+	m.admit(&x.session)
+	return x.request, &x.session
+}
+
+// close releases what the request has used. If the handler panics, what it wanted
+// to change is dropped with it.
+func (x *exchange) close() {
+	if !x.session.isHijacked() {
+		x.session.unwatch()
+		x.ctx.release()
+	}
+}
+
+// Close stops the background work, writes the last-seen times that wait, and
+// waits until the observers have seen all events, or ctx ends. Requests may
+// still be served, without observers. The store stays open.
+func (m *Manager) Close(ctx context.Context) error {
+	m.stop()
+	select {
+	case <-m.stopped:
+	case <-ctx.Done():
+		return errors.Join(errors.New("session: closing"), ctx.Err())
+	}
+	m.channels.endAll()
+	flushed, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+	defer cancel()
+	return errors.Join(m.touches.flush(flushed), m.events.close(ctx))
+}

@@ -1,0 +1,170 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"cloakroom.example/session/store"
+)
+
+// LoginPending notes that a subject has passed the first factor and still owes
+// another one. That is kept apart from the session, in a record and a cookie of
+// its own that can never pass as a login, for at most Config.PendingTimeout.
+// [Manager.CompleteLogin] turns it into a login. Errors as for Login. Control:
+// half-open-isolation.
+func (m *Manager) LoginPending(ctx context.Context, id Identity) error {
+	if err := m.checkIdentity(&id); err != nil {
+		return err
+	}
+	s := m.From(ctx)
+	began := id.Began
+	if began.IsZero() {
+		began = s.beganAt()
+	}
+	ctx, cancel := m.detached(ctx)
+	defer cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		return ErrOutside
+	}
+	if err := s.renewableLocked(renewal{}); err != nil {
+		return err
+	}
+	if s.transport != store.Cookie {
+		return fmt.Errorf("session: half-open logins need a cookie: %w", ErrOutside)
+	}
+	return s.createPendingLocked(ctx, id, began)
+}
+
+func (s *Session) createPendingLocked(ctx context.Context, id Identity, began time.Time) error {
+	if s.origin == (store.Client{}) {
+		s.origin = s.client()
+	}
+	now := s.m.now()
+	r := store.Record{
+		State: store.Pending, Subject: id.Subject, Assurance: id.assurance(),
+		Created: now, Seen: now, Rotated: now, Deadline: now.Add(s.m.cfg.PendingTimeout),
+		First: s.origin, Last: s.origin,
+	}
+	if r.Assurance.At.IsZero() {
+		r.Assurance.At = now
+	}
+	token, _ := s.mintLocked(&r, nil)
+	if _, err := s.m.store.Create(ctx, store.Creation{Record: r, Now: now, Since: began}); err != nil {
+		return fromStore("beginning login", err)
+	}
+	s.pending = cookieChange{set: true, value: token.Reveal()}
+	s.half = &r
+	s.m.emit(s, Event{Type: EventCreated, Handle: r.Handle, Subject: r.Subject, Initiator: r.Subject, Cause: "pending"})
+	return nil
+}
+
+// Pending returns who has passed the first factor and owes another one, and
+// false if there is nobody.
+func (s *Session) Pending(ctx context.Context) (Snapshot, bool) {
+	r, ok := s.halfOpen(ctx)
+	if !ok {
+		return Snapshot{}, false
+	}
+	return snapshot(&r, s.opened), true
+}
+
+// halfOpen returns the record of the request's half-open login. It is loaded
+// when it is asked for.
+func (s *Session) halfOpen(ctx context.Context) (store.Record, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil || s.transport != store.Cookie {
+		return store.Record{}, false
+	}
+	s.accessed = true
+	if s.half != nil {
+		return *s.half, s.half.Alive(s.m.now())
+	}
+	token, result := cookieToken(s.r, s.m.pendingCookie())
+	if result != foundOne || s.pending.set {
+		return store.Record{}, false
+	}
+	h := token.handle(s.m.cfg.Namespace)
+	ctx, cancel := s.m.bounded(ctx)
+	defer cancel()
+	r, err := s.m.store.Load(ctx, store.Key{Namespace: s.m.cfg.Namespace, Handle: h}, nil)
+	if err != nil || !r.Verifier.Equal(token.verifier(h)) || r.State != store.Pending || r.Transport != store.Cookie {
+		return store.Record{}, false
+	}
+	if !r.Alive(s.m.now()) || r.Locked {
+		return store.Record{}, false
+	}
+	if _, err := openKey(token, &r); err != nil {
+		s.m.emit(s, Event{Type: EventUnreadable, Handle: h, Subject: r.Subject, Cause: err.Error()})
+		return store.Record{}, false
+	}
+	s.half = &r
+	return r, true
+}
+
+// CompleteLogin signs in the subject of the half-open login, whose methods are
+// extended by the ones given; other fields of id are taken as in Login, its
+// Subject must be empty. Without a half-open login the error is
+// ErrLoginRequired.
+func (m *Manager) CompleteLogin(ctx context.Context, id Identity) error {
+	s := m.From(ctx)
+	half, ok := s.halfOpen(ctx)
+	if !ok {
+		return ErrLoginRequired
+	}
+	if id.Subject != "" {
+		return fmt.Errorf("session: Identity.Subject: is not empty; the half-open login decides")
+	}
+	id.Subject = half.Subject
+	methods := slices.Clone(half.Assurance.Methods)
+	for _, method := range id.Methods {
+		if !slices.Contains(methods, method) {
+			methods = append(methods, method)
+		}
+	}
+	id.Methods, id.Began = methods, half.Created
+	if id.Role == "" {
+		id.Role = half.Assurance.Role
+	}
+	if id.Tenant == "" {
+		id.Tenant = half.Assurance.Tenant
+	}
+	id.Level = max(id.Level, half.Assurance.Level)
+	// The ticket is used up first: of two requests that complete the same
+	// login at the same time, one does.
+	changed, err := m.endHalf(ctx, s, &half)
+	if err != nil {
+		return err
+	}
+	if !changed {
+		return ErrLoginRequired
+	}
+	return m.Login(ctx, id)
+}
+
+// endPending ends the half-open login of a request, if there is one. Its record
+// would expire by itself soon; the cookie goes at once.
+func (m *Manager) endPending(ctx context.Context, s *Session) {
+	if half, ok := s.halfOpen(ctx); ok {
+		_, _ = m.endHalf(ctx, s, &half)
+	}
+}
+
+func (m *Manager) endHalf(ctx context.Context, s *Session, half *store.Record) (changed bool, err error) {
+	ctx, cancel := m.detached(ctx)
+	defer cancel()
+	done, err := m.store.Revoke(ctx, store.Revocation{
+		Namespace: m.cfg.Namespace, Handle: half.Handle, Cause: store.CauseRenewed, By: half.Subject, Now: m.now(),
+	})
+	if err != nil {
+		return false, fromStore("ending half-open login", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.half, s.pending = nil, cookieChange{set: true}
+	return len(done.Changed) > 0, nil
+}

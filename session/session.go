@@ -1,0 +1,382 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"cloakroom.example/session/store"
+)
+
+// status says what loading found.
+type status uint8
+
+const (
+	statusOutside     status = iota // not a request of ours
+	statusNone                      // no session: one is made when something is stored
+	statusLive                      // record is valid
+	statusEnded                     // ended while or shortly before this request ran
+	statusUnavailable               // the store could not answer
+)
+
+// Session is the session of one request. It is never nil: see [From]. All methods
+// are safe for concurrent use. It must not be used for another request.
+type Session struct {
+	m         *Manager // nil outside of a request of ours
+	r         *http.Request
+	x         *exchange
+	transport store.Transport
+	opened    time.Time
+
+	mu     sync.Mutex
+	status status
+	err    error // why status is unavailable or ended
+	token  Token // of the live session
+	record store.Record
+	since  time.Time // when authentication can have begun at the earliest
+	origin store.Client
+	half   *store.Record // the half-open login, once it was looked for
+
+	key        dataKey // zero until it is needed
+	values     table   // as stored; opened when needed
+	valuesOpen bool
+
+	changes []slot // deferred, the last one of a name counts
+	reads   []slot // what this request has read, as it was; value nil means absent
+
+	accessed    bool // the response depends on the session
+	notActivity bool
+	confirm     bool // the successor of a rotation was presented for the first time
+	stepUp      bool // Admit demands fresh authentication
+	csrfOwed    bool // the handler has to call CheckCSRF first
+	upgrade     bool // an Upgrade request: never rotates
+	fresh       bool // the token was minted by this request
+
+	removeWatch func() // of the open channel
+	hijacked    bool
+
+	// What the response will say.
+	sent       bool // headers are out
+	committing bool // headers are about to go out
+	setToken   bool
+	clear      bool
+	pending    cookieChange
+	csrf       cookieChange
+	csrfValue  string // of the visitor's CSRF cookie, sent or received
+	clearSite  bool
+}
+
+// cookieChange is what happens to one of the lesser cookies.
+type cookieChange struct {
+	set   bool
+	value string // empty removes the cookie
+}
+
+// Snapshot is what can be known about a session, by its handle, without its
+// token. It holds no value and no secret.
+type Snapshot struct {
+	Handle  store.Handle
+	Subject string
+	// State is what the session was created as.
+	State store.State
+	// Locked says that the session answers nothing until its user
+	// authenticates again.
+	Locked    bool
+	Assurance store.Assurance
+	Transport store.Transport
+	Created   time.Time
+	Seen      time.Time
+	Idle      time.Duration
+	// Expires is when the session ends if it is not used any more; Deadline
+	// when it ends however much it is used.
+	Expires, Deadline time.Time
+	First, Last       store.Client
+	Label             string
+	// Current says that this is the session of the request at hand.
+	Current bool
+	// Ended says when and why, if the session has ended.
+	Ended store.End
+}
+
+func snapshot(r *store.Record, now time.Time) Snapshot {
+	deadline := r.Deadline
+	if !r.Limit.IsZero() && (deadline.IsZero() || r.Limit.Before(deadline)) {
+		deadline = r.Limit
+	}
+	return Snapshot{
+		Handle: r.Handle, Subject: r.Subject, State: r.State, Locked: r.LockedAt(now),
+		Assurance: r.Assurance.Clone(), Transport: r.Transport,
+		Created: r.Created, Seen: r.Seen, Idle: r.Idle, Expires: r.Expiry(), Deadline: deadline,
+		First: r.First, Last: r.Last, Label: r.Label, Ended: r.End,
+	}
+}
+
+// Err returns nil if the session can be read and changed, and otherwise the
+// reason: ErrOutside, ErrUnavailable, ErrEnded or ErrLocked.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usableLocked()
+}
+
+// usableLocked returns why the session can be neither read nor changed.
+func (s *Session) usableLocked() error {
+	switch s.status {
+	case statusOutside:
+		return ErrOutside
+	case statusUnavailable, statusEnded:
+		return s.err
+	case statusLive:
+		if s.record.LockedAt(s.opened) {
+			return ErrLocked
+		}
+	}
+	return nil
+}
+
+// Subject returns who is signed in: empty unless the session is active, neither
+// locked nor half-open, and the store could be asked.
+func (s *Session) Subject() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.subjectLocked()
+}
+
+func (s *Session) subjectLocked() string {
+	s.accessed = true
+	if s.status != statusLive || s.record.State != store.Active || s.record.LockedAt(s.opened) {
+		return ""
+	}
+	return s.record.Subject
+}
+
+// LockedSubject returns whose session it is if it is locked, so that a page can
+// ask just for the password; otherwise it is empty.
+func (s *Session) LockedSubject() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accessed = true
+	if s.status != statusLive || !s.record.LockedAt(s.opened) {
+		return ""
+	}
+	return s.record.Subject
+}
+
+// Assurance returns how and when the subject authenticated, and with what
+// authority. It is the zero value unless Subject is not empty.
+func (s *Session) Assurance() store.Assurance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.subjectLocked() == "" {
+		return store.Assurance{}
+	}
+	return s.record.Assurance.Clone()
+}
+
+// Role returns the role given at login or elevation.
+func (s *Session) Role() string { return s.Assurance().Role }
+
+// Tenant returns the tenant given at login or elevation.
+func (s *Session) Tenant() string { return s.Assurance().Tenant }
+
+// Handle returns the session's public name, for logs and lists. It is zero if
+// there is no session. It authenticates nobody.
+func (s *Session) Handle() store.Handle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status != statusLive {
+		return store.Handle{}
+	}
+	return s.record.Handle
+}
+
+// Snapshot returns what is known about the session, and false if there is none.
+func (s *Session) Snapshot() (Snapshot, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accessed = true
+	if s.status != statusLive {
+		return Snapshot{}, false
+	}
+	out := snapshot(&s.record, s.opened)
+	out.Current = true
+	return out, true
+}
+
+// Token returns the session's token if this request has minted it, to hand it to
+// a client that presents it as a bearer token. It answers false for sessions
+// whose token travels in the cookie.
+func (s *Session) Token() (Token, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status != statusLive || s.transport != store.Bearer || !s.fresh {
+		return Token{}, false
+	}
+	return s.token, true
+}
+
+// NotActivity marks this request as one that does not count as activity of the
+// user, such as polling.
+func (s *Session) NotActivity() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notActivity = true
+}
+
+// client returns where the request came from.
+func (s *Session) client() store.Client {
+	if s.m == nil || s.r == nil {
+		return store.Client{}
+	}
+	return s.m.clientOf(s.r)
+}
+
+// initiator names who acts in this request, for events.
+func (s *Session) initiatorLocked() string {
+	if s.status == statusLive && s.record.State == store.Active {
+		return s.record.Subject
+	}
+	return ""
+}
+
+// read returns the value of a key: as changed by this request, or as stored.
+func (s *Session) read(name string) (slot, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accessed = true
+	if err := s.usableLocked(); err != nil {
+		return slot{}, false, err
+	}
+	if i := s.changeLocked(name); i >= 0 {
+		return s.changes[i], s.changes[i].value != nil, nil
+	}
+	if s.status != statusLive {
+		return slot{}, false, nil
+	}
+	if err := s.openLocked(); err != nil {
+		return slot{}, false, err
+	}
+	found, ok := s.values.get(name)
+	s.noteReadLocked(slot{name: name, value: found.value})
+	return found, ok, nil
+}
+
+// noteReadLocked remembers what this request has seen of a value.
+func (s *Session) noteReadLocked(seen slot) {
+	if i := s.readLocked(seen.name); i >= 0 {
+		s.reads[i] = seen
+		return
+	}
+	s.reads = append(s.reads, seen)
+}
+
+// readLocked returns the index of what was read of a name, or -1.
+func (s *Session) readLocked(name string) int {
+	return slices.IndexFunc(s.reads, func(r slot) bool { return r.name == name })
+}
+
+// changeLocked returns the index of the deferred change of a name, or -1.
+func (s *Session) changeLocked(name string) int {
+	return slices.IndexFunc(s.changes, func(c slot) bool { return c.name == name })
+}
+
+// set defers a change until the session is stored; after the response has begun
+// it is stored at once.
+func (s *Session) set(change slot) error {
+	s.mu.Lock()
+	if err := s.changeableLocked(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	if len(change.value) > s.m.cfg.MaxValues {
+		s.mu.Unlock()
+		return ErrTooLarge
+	}
+	atOnce := s.sent || s.committing
+	if !atOnce {
+		s.deferLocked(change)
+	}
+	s.mu.Unlock()
+	if !atOnce {
+		return nil
+	}
+	return s.update(s.r.Context(), change.name, func(slot, bool) (slot, error) { return change, nil })
+}
+
+func (s *Session) deferLocked(change slot) {
+	s.accessed = true
+	if i := s.changeLocked(change.name); i >= 0 {
+		s.changes[i] = change
+		return
+	}
+	if change.value == nil && s.status != statusLive {
+		return // nothing to delete, and no reason to make a session
+	}
+	s.changes = append(s.changes, change)
+}
+
+// changeableLocked returns why the session cannot be changed.
+func (s *Session) changeableLocked() error {
+	if err := s.usableLocked(); err != nil {
+		return err
+	}
+	if s.csrfOwed {
+		return ErrCSRF
+	}
+	if s.sent && s.status == statusNone {
+		return ErrHeadersSent
+	}
+	return nil
+}
+
+// openLocked opens the values of a live session, once.
+func (s *Session) openLocked() error {
+	if s.valuesOpen {
+		return nil
+	}
+	if err := s.openKeyLocked(); err != nil {
+		return err
+	}
+	values, err := openValues(s.key, &s.record)
+	if err != nil {
+		s.m.emit(s, Event{Type: EventUnreadable, Handle: s.record.Handle, Subject: s.record.Subject, Cause: err.Error()})
+		return errors.Join(ErrUndecodable, err)
+	}
+	s.values, s.valuesOpen = values, true
+	return nil
+}
+
+func (s *Session) openKeyLocked() error {
+	if s.key != (dataKey{}) {
+		return nil
+	}
+	key, err := openKey(s.token, &s.record)
+	if err != nil {
+		s.m.emit(s, Event{Type: EventUnreadable, Handle: s.record.Handle, Subject: s.record.Subject, Cause: err.Error()})
+		return errors.Join(ErrUndecodable, err)
+	}
+	s.key = key
+	return nil
+}
+
+// openValues opens the application's part of a record.
+func openValues(key dataKey, r *store.Record) (table, error) {
+	i := slices.IndexFunc(r.Parts, func(p store.Part) bool { return p.Name == partApp })
+	if i < 0 {
+		return nil, nil
+	}
+	plaintext, err := openPart(key, r, r.Parts[i])
+	if err != nil {
+		return nil, err
+	}
+	return plaintext, table(plaintext).check()
+}
+
+// bounded returns a context for one store operation on behalf of a request that
+// must not be cancelled by the client hanging up.
+func (m *Manager) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), m.cfg.StoreTimeout)
+}
