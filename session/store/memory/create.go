@@ -44,7 +44,7 @@ func (sp *space) createLocked(r *store.Record, c store.Creation, keys []key) (ev
 	if err != nil {
 		return nil, nil, err
 	}
-	replaced, err = sp.exchange(r, c, epoch.number)
+	replaced, err = sp.exchange(r, c, epoch.number())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,7 +85,7 @@ func (sp *space) exchange(r *store.Record, c store.Creation, epoch uint32) (*sto
 		if stored.Version != c.Replace.Version {
 			return nil, store.ErrConflict
 		}
-		stored.Finish(store.End{At: c.Now, Cause: store.CauseRenewed, By: r.Subject})
+		stored.Finish(store.End{At: c.Now, Cause: store.CauseRenewed})
 		replacedIn.rewrite(i, &stored)
 		old = &stored
 	}

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -8,9 +9,9 @@ import (
 	"cloakroom.example/session/store"
 )
 
-// epoch is the counter that ends every session of a namespace at once: a record
-// keeps the number it was created under, and is dead when that is not the
-// current one.
+// epoch is the counter that ends the sessions of a namespace at once: a record
+// keeps the number it was created under, and has ended if one of the revocations
+// since then means it.
 //
 // Every load reads it, so that it must not be a lock: states are replaced, never
 // modified.
@@ -20,11 +21,16 @@ type epoch struct {
 }
 
 type epochState struct {
-	number uint32
-	end    store.End // of the sessions of earlier numbers
-	// Sessions authenticated before this time are dead too.
-	before    time.Time
-	beforeEnd store.End
+	// revocations are all there ever were; the n-th one made the number n.
+	// Administrators revoke everything rarely enough to keep them.
+	revocations []revocation
+	// latest is when the last of them happened.
+	latest time.Time
+}
+
+type revocation struct {
+	before time.Time // means sessions authenticated before; zero means all
+	end    store.End
 }
 
 // now returns the current state.
@@ -35,38 +41,38 @@ func (e *epoch) now() epochState {
 	return epochState{}
 }
 
+func (s epochState) number() uint32 { return uint32(len(s.revocations)) }
+
 // revoke ends everything, or what was authenticated before a time.
 func (e *epoch) revoke(v store.Revocation) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	state, end := e.now(), store.End{At: v.Now, Cause: v.Cause, By: v.By}
-	if v.AuthenticatedBefore.IsZero() {
-		state.number++
-		state.end = end
-	} else if v.AuthenticatedBefore.After(state.before) {
-		state.before, state.beforeEnd = v.AuthenticatedBefore, end
+	state := e.now()
+	state.revocations = append(slices.Clip(state.revocations), revocation{
+		before: v.AuthenticatedBefore, end: store.End{At: v.Now, Cause: v.Cause, By: v.By},
+	})
+	if v.Now.After(state.latest) {
+		state.latest = v.Now
 	}
 	e.current.Store(&state)
 }
 
-// apply ends the record if it was created under an earlier number, or
-// authenticated too early.
+// apply ends the record if a revocation since its creation means it.
 func (e *epoch) apply(r *store.Record, created uint32) {
-	if r.Ended() {
+	state := e.current.Load()
+	if state == nil || created == state.number() || r.Ended() {
 		return
 	}
-	state := e.current.Load()
-	switch {
-	case state == nil:
-	case created != state.number:
-		r.Finish(state.end)
-	case !r.Assurance.At.IsZero() && r.Assurance.At.Before(state.before):
-		r.Finish(state.beforeEnd)
+	for _, v := range state.revocations[created:] {
+		if v.before.IsZero() || !r.Assurance.At.IsZero() && r.Assurance.At.Before(v.before) {
+			r.Finish(v.end)
+			return
+		}
 	}
 }
 
 // overtook reports whether everything was revoked after an authentication that
 // began at since.
 func (s epochState) overtook(since time.Time) bool {
-	return !since.IsZero() && (s.end.At.After(since) || s.before.After(since))
+	return !since.IsZero() && s.latest.After(since)
 }

@@ -55,12 +55,7 @@ func (sp *space) revokeKey(k key, v store.Revocation) (done store.Revoked) {
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
 	if v.Effect == store.EffectEnd {
-		// Whoever began to authenticate before this moment comes too late.
-		at := v.Now
-		if !v.AuthenticatedBefore.IsZero() {
-			at = v.AuthenticatedBefore
-		}
-		ks.markLocked(k, at)
+		ks.markLocked(k, v.Now)
 	}
 	ks.walkLocked(k, func(h store.Handle) bool {
 		r, changed := sp.revokeOne(h, v)

@@ -17,7 +17,8 @@ type shard struct {
 	byHandle map[store.Handle]uint32 // :: handle → number in metas
 	metas    metas
 	slab     slab
-	agenda   agenda
+	expiries agenda   // the living, by when they may expire
+	graves   agenda   // the tombstones, by when they ended
 	scratch  []byte   // for encoding, reused
 	_        [64]byte // neighbours do not share a cache line
 }
@@ -26,10 +27,12 @@ type shard struct {
 type meta struct {
 	handle store.Handle
 	seen   int64 // nanoseconds; prevails over the encoded record
+	second int64 // under which it is filed
 	next   uint32
+	prev   uint32
 	epoch  uint32
 	data   ref
-	filed  bool // is on the agenda
+	ended  bool // is filed among the graves
 	used   bool
 }
 
@@ -154,12 +157,11 @@ func (sh *shard) rewrite(i uint32, r *store.Record) {
 		sh.slab.drop(m.data)
 		m.data = sh.slab.put(sh.scratch)
 	}
-	if !m.filed {
-		sh.file(i, r)
-	}
+	sh.file(i, r)
 }
 
 func (sh *shard) delete(i uint32) {
+	sh.unfile(i)
 	m := sh.metas.at(i)
 	delete(sh.byHandle, m.handle)
 	sh.slab.drop(m.data)

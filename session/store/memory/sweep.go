@@ -8,9 +8,9 @@ import (
 	"cloakroom.example/session/store"
 )
 
-// agenda files records by the second in which they are due: to expire, or to be
-// forgotten. A touch does not refile: the record is found at its old place,
-// once per idle timeout, and moved then.
+// agenda files records by second: when they may expire, or when they ended. A
+// touch does not refile: the record is found at its old place, once per idle
+// timeout, and moved then.
 type agenda struct {
 	heads   map[int64]uint32 // :: second → first record of its list
 	seconds seconds          // the keys of heads, earliest first
@@ -29,19 +29,30 @@ func (s *seconds) Pop() any {
 	return x
 }
 
-// file puts record i on the agenda.
+// lookAgain bounds how long a living record is left alone: revoking everything
+// changes no record, and what it has ended must go in time.
+const lookAgain = 12 * time.Hour
+
+// file puts record i where it belongs; if it is filed already, it moves.
 func (sh *shard) file(i uint32, r *store.Record) {
-	due := r.Expiry()
 	if r.Ended() {
-		due = r.End.At.Add(store.TombstoneTime)
+		sh.fileAt(&sh.graves, i, r.End.At.Unix())
+		return
 	}
-	if !due.IsZero() {
-		sh.fileAt(i, due.Unix())
-	}
+	sh.fileAt(&sh.expiries, i, dueAfter(r, r.Seen))
 }
 
-func (sh *shard) fileAt(i uint32, second int64) {
-	a := &sh.agenda
+// dueAfter returns the second in which a living record has to be looked at.
+func dueAfter(r *store.Record, now time.Time) int64 {
+	due, latest := r.Expiry(), now.Add(lookAgain)
+	if due.IsZero() || due.After(latest) {
+		return latest.Unix()
+	}
+	return due.Unix()
+}
+
+func (sh *shard) fileAt(a *agenda, i uint32, second int64) {
+	sh.unfile(i)
 	if a.heads == nil {
 		a.heads = make(map[int64]uint32)
 	}
@@ -50,25 +61,43 @@ func (sh *shard) fileAt(i uint32, second int64) {
 		heap.Push(&a.seconds, second)
 	}
 	m := sh.metas.at(i)
-	m.next, m.filed = head, true
+	m.prev, m.next, m.second, m.ended = 0, head, second, a == &sh.graves
+	if head != 0 {
+		sh.metas.at(head).prev = i
+	}
 	a.heads[second] = i
 }
 
-// take removes the first record that is due from the agenda.
-func (sh *shard) take(now int64) (i uint32) {
-	a := &sh.agenda
+// unfile takes record i off its list. Seconds whose list is empty go when they
+// are due.
+func (sh *shard) unfile(i uint32) {
+	m := sh.metas.at(i)
+	a := &sh.expiries
+	if m.ended {
+		a = &sh.graves
+	}
+	switch {
+	case m.prev != 0:
+		sh.metas.at(m.prev).next = m.next
+	case a.heads[m.second] == i:
+		a.heads[m.second] = m.next
+	}
+	if m.next != 0 {
+		sh.metas.at(m.next).prev = m.prev
+	}
+	m.prev, m.next = 0, 0
+}
+
+// take removes the first record that is due from an agenda.
+func (sh *shard) take(a *agenda, now int64) (i uint32) {
 	for len(a.seconds) > 0 && a.seconds[0] <= now {
-		second := a.seconds[0]
-		i = a.heads[second]
-		if i == 0 {
-			delete(a.heads, second)
-			heap.Pop(&a.seconds)
-			continue
+		i = a.heads[a.seconds[0]]
+		if i != 0 {
+			sh.unfile(i)
+			return i
 		}
-		m := sh.metas.at(i)
-		a.heads[second] = m.next
-		m.next, m.filed = 0, false
-		return i
+		delete(a.heads, a.seconds[0])
+		heap.Pop(&a.seconds)
 	}
 	return 0
 }
@@ -88,7 +117,10 @@ func (s *Store) Sweep(ctx context.Context, sw store.Sweeping) (store.Swept, erro
 	before, most := sw.Limits()
 	w := sweeper{space: sp, now: sw.Now, before: before, most: most, gone: make(map[key]bool)}
 	for i := range sp.shards {
-		for w.hold(&sp.shards[i]) {
+		sh := &sp.shards[i]
+		for w.hold(sh, &sh.expiries, sw.Now, w.expire) {
+		}
+		for w.hold(sh, &sh.graves, before, w.bury) {
 		}
 	}
 	for i := range sp.keys {
@@ -116,62 +148,65 @@ func (w *sweeper) full() bool {
 	return len(w.swept.Expired) >= w.most || w.swept.Removed >= w.most
 }
 
-// hold works on one shard for a bounded number of records and reports whether
-// more are due.
-func (w *sweeper) hold(sh *shard) (again bool) {
+// hold works on one agenda for a bounded number of records, under one hold of
+// the lock, and reports whether more are due.
+func (w *sweeper) hold(sh *shard, a *agenda, now time.Time, settle func(*shard, uint32, *store.Record) bool) (again bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	// Records due later within the current second go back at the end.
+	// What stays for another time goes back at the end.
 	var later []uint32
 	defer func() {
 		for _, i := range later {
-			sh.fileAt(i, w.now.Unix())
+			sh.fileAt(a, i, sh.metas.at(i).second)
 		}
 	}()
 	for range sweepHold {
-		i := sh.take(w.now.Unix())
+		i := sh.take(a, now.Unix())
 		if i == 0 {
 			return false
 		}
+		r := sh.record(i, w.space)
 		if w.full() {
 			w.swept.More = true
-			sh.fileAt(i, w.now.Unix())
+			later = append(later, i)
 			return false
 		}
-		if !w.settle(sh, i) {
+		if !settle(sh, i, &r) {
 			later = append(later, i)
 		}
 	}
-	return len(later) == 0
+	return len(later) < sweepHold
 }
 
-// settle expires, removes or refiles one record; false means that it is due in
-// this second, but not yet.
-func (w *sweeper) settle(sh *shard, i uint32) bool {
-	r := sh.record(i, w.space)
-	if r.Revoke(store.Revocation{OnlyExpired: true, Now: w.now}) {
-		sh.rewrite(i, &r) // files it for its removal
-		w.swept.Expired = append(w.swept.Expired, r)
-		return true
-	}
-	due := r.Expiry()
-	if r.Ended() {
-		if r.End.At.Before(w.before) {
-			sh.delete(i)
-			w.swept.Removed++
-			for _, k := range keysOf(&r) {
-				w.gone[k] = true
-			}
-			return true
+// expire ends or refiles a living record; false means that it is due in this
+// second, but not yet.
+func (w *sweeper) expire(sh *shard, i uint32, r *store.Record) bool {
+	switch {
+	case r.Revoke(store.Revocation{OnlyExpired: true, Now: w.now}):
+		sh.rewrite(i, r)
+		w.swept.Expired = append(w.swept.Expired, *r)
+	case r.Ended(): // because everything was revoked
+		sh.rewrite(i, r)
+	default:
+		due := dueAfter(r, w.now)
+		if due <= w.now.Unix() {
+			return false
 		}
-		due = r.End.At.Add(w.now.Sub(w.before))
+		sh.fileAt(&sh.expiries, i, due)
 	}
-	if due.IsZero() {
-		return true
-	}
-	if due.Unix() <= w.now.Unix() {
+	return true
+}
+
+// bury removes a tombstone; false means that it is due in this second, but not
+// yet.
+func (w *sweeper) bury(sh *shard, i uint32, r *store.Record) bool {
+	if !r.End.At.Before(w.before) {
 		return false
 	}
-	sh.fileAt(i, due.Unix())
+	sh.delete(i)
+	w.swept.Removed++
+	for _, k := range keysOf(r) {
+		w.gone[k] = true
+	}
 	return true
 }
