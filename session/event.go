@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"cloakroom.example/session/store"
 )
 
 // Event types, in the words of the OWASP logging vocabulary where it has one.
@@ -65,9 +63,9 @@ type Event struct {
 	Time      time.Time
 	Namespace string
 	Type      string
-	Handle    store.Handle
+	Handle    Handle
 	// Previous is the handle that Handle replaced, for EventRenewed.
-	Previous store.Handle
+	Previous Handle
 	Subject  string
 	// Initiator is who caused it: the subject of the request's session, or
 	// empty for the system itself.
@@ -95,7 +93,7 @@ func (e Event) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-func handleText(h store.Handle) string {
+func handleText(h Handle) string {
 	if h.IsZero() {
 		return ""
 	}

@@ -137,7 +137,7 @@ func (m *Manager) Reauthenticate(ctx context.Context, methods ...string) error {
 // run several times. The token is replaced; the absolute timeout stays. If the
 // methods grew, the session is fresh, see [Manager.RequireFresh]. Errors as for
 // Login, and [ErrLoginRequired]. Control: rotate-on-elevation.
-func (m *Manager) Elevate(ctx context.Context, change func(*store.Assurance)) error {
+func (m *Manager) Elevate(ctx context.Context, change func(*Assurance)) error {
 	s := m.From(ctx)
 	return s.renew(ctx, renewal{
 		cause: "elevation", state: store.Active, since: s.beganAt(), same: true, keepDeadline: true, unlocked: true,

@@ -9,7 +9,7 @@ import (
 
 // Revoke ends the session with the given handle, for the given reason, and
 // reports whether it was alive until now. Control: admin-revoke.
-func (m *Manager) Revoke(ctx context.Context, h store.Handle, reason string) (bool, error) {
+func (m *Manager) Revoke(ctx context.Context, h Handle, reason string) (bool, error) {
 	if h.IsZero() {
 		return false, nil
 	}

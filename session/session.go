@@ -75,45 +75,6 @@ type cookieChange struct {
 	value string // empty removes the cookie
 }
 
-// Snapshot is what can be known about a session, by its handle, without its
-// token. It holds no value and no secret.
-type Snapshot struct {
-	Handle  store.Handle
-	Subject string
-	// State is what the session was created as.
-	State store.State
-	// Locked says that the session answers nothing until its user
-	// authenticates again.
-	Locked    bool
-	Assurance store.Assurance
-	Transport store.Transport
-	Created   time.Time
-	Seen      time.Time
-	Idle      time.Duration
-	// Expires is when the session ends if it is not used any more; Deadline
-	// when it ends however much it is used.
-	Expires, Deadline time.Time
-	First, Last       store.Client
-	Label             string
-	// Current says that this is the session of the request at hand.
-	Current bool
-	// Ended says when and why, if the session has ended.
-	Ended store.End
-}
-
-func snapshot(r *store.Record, now time.Time) Snapshot {
-	deadline := r.Deadline
-	if !r.Limit.IsZero() && (deadline.IsZero() || r.Limit.Before(deadline)) {
-		deadline = r.Limit
-	}
-	return Snapshot{
-		Handle: r.Handle, Subject: r.Subject, State: r.State, Locked: r.LockedAt(now),
-		Assurance: r.Assurance.Clone(), Transport: r.Transport,
-		Created: r.Created, Seen: r.Seen, Idle: r.Idle, Expires: r.Expiry(), Deadline: deadline,
-		First: r.First, Last: r.Last, Label: r.Label, Ended: r.End,
-	}
-}
-
 // Err returns nil if the session can be read and changed, and otherwise the
 // reason: ErrOutside, ErrUnavailable, ErrEnded or ErrLocked.
 func (s *Session) Err() error {
@@ -167,11 +128,11 @@ func (s *Session) LockedSubject() string {
 
 // Assurance returns how and when the subject authenticated, and with what
 // authority. It is the zero value unless Subject is not empty.
-func (s *Session) Assurance() store.Assurance {
+func (s *Session) Assurance() Assurance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.subjectLocked() == "" {
-		return store.Assurance{}
+		return Assurance{}
 	}
 	return s.record.Assurance.Clone()
 }
@@ -184,11 +145,11 @@ func (s *Session) Tenant() string { return s.Assurance().Tenant }
 
 // Handle returns the session's public name, for logs and lists. It is zero if
 // there is no session. It authenticates nobody.
-func (s *Session) Handle() store.Handle {
+func (s *Session) Handle() Handle {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.status != statusLive {
-		return store.Handle{}
+		return Handle{}
 	}
 	return s.record.Handle
 }

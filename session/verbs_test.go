@@ -1,0 +1,478 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cloakroom.example/session"
+	"cloakroom.example/session/store"
+)
+
+// with runs f as the handler of a request by the browser.
+func (b *browser) with(m *session.Manager, f func(http.ResponseWriter, *http.Request)) *http.Response {
+	b.t.Helper()
+	rec := httptest.NewRecorder()
+	m.Handler(http.HandlerFunc(f)).ServeHTTP(rec, b.request("GET", "/", nil))
+	return b.keep(rec.Result())
+}
+
+// call runs a verb in a request of the browser and returns its error.
+func (b *browser) call(m *session.Manager, verb func(context.Context) error) (err error) {
+	b.t.Helper()
+	b.with(m, func(_ http.ResponseWriter, r *http.Request) { err = verb(r.Context()) })
+	return err
+}
+
+func TestElevate(t *testing.T) {
+	bothStores(t, func(t *testing.T, s store.Store) {
+		w := newWorld(t, func(c *session.Config) { c.Store = s })
+		b := w.browser(t)
+		b.login("alice")
+		b.post("/note", url.Values{"note": {"draft"}})
+		before, form := b.twin(), b.get("/csrf")
+		w.clock.advance(10 * time.Minute)
+		err := b.call(w.Manager, func(ctx context.Context) error {
+			return w.Elevate(ctx, func(a *session.Assurance) {
+				a.Methods, a.Level, a.Role, a.Tenant = append(a.Methods, "otp"), 2, "admin", "acme"
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.with(w.Manager, func(_ http.ResponseWriter, r *http.Request) {
+			s := session.From(r.Context())
+			a := s.Assurance()
+			if s.Role() != "admin" || s.Tenant() != "acme" || a.Level != 2 || !slices.Equal(a.Methods, []string{"pwd", "otp"}) {
+				t.Errorf("got assurance %+v", a)
+			}
+			if err := s.CheckFresh(time.Minute); err != nil {
+				t.Errorf("after a further factor: got %v, want a fresh session", err)
+			}
+			snap, _ := s.Snapshot()
+			if left := snap.Deadline.Sub(w.clock.Now()); left > 12*time.Hour-9*time.Minute {
+				t.Errorf("got %v left, want the absolute timeout not to move", left)
+			}
+		})
+		if got := b.get("/whoami"); got != "alice||draft" {
+			t.Errorf("got %q, want the values kept", got)
+		}
+		if got := before.get("/whoami"); got != "||" {
+			t.Errorf("old token: got %q, want it dead", got)
+		}
+		r := b.request("POST", "/note", url.Values{"note": {"x"}, "csrf": {form}})
+		if resp := b.do(r); resp.StatusCode != 403 {
+			t.Errorf("form from before: got status %d, want 403", resp.StatusCode)
+		}
+	})
+}
+
+func TestReauthenticate(t *testing.T) {
+	w := newWorld(t, nil)
+	b := w.browser(t)
+	b.login("alice")
+	w.clock.advance(20 * time.Minute)
+	check := func() (err error) {
+		b.with(w.Manager, func(_ http.ResponseWriter, r *http.Request) {
+			err = session.From(r.Context()).CheckFresh(5 * time.Minute)
+		})
+		return err
+	}
+	if err := check(); !errors.Is(err, session.ErrStale) {
+		t.Errorf("20 minutes after login: got %v, want ErrStale", err)
+	}
+	old := b.twin()
+	if err := b.call(w.Manager, func(ctx context.Context) error { return w.Reauthenticate(ctx, "pwd") }); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(); err != nil {
+		t.Errorf("after authenticating again: got %v", err)
+	}
+	if got := old.get("/whoami"); got != "||" {
+		t.Errorf("old token: got %q", got)
+	}
+	for range 30 { // 12 hours from now, not from login
+		w.clock.advance(24*time.Minute - 10*time.Second)
+		if got := b.get("/whoami"); got != "alice||" {
+			t.Fatalf("got %q before the new absolute timeout", got)
+		}
+	}
+	for _, verb := range []func(context.Context) error{
+		func(ctx context.Context) error { return w.Reauthenticate(ctx, "pwd") },
+		func(ctx context.Context) error { return w.Elevate(ctx, func(*session.Assurance) {}) },
+		func(ctx context.Context) error { _, err := w.RevokeOthers(ctx); return err },
+	} {
+		if err := w.browser(t).call(w.Manager, verb); !errors.Is(err, session.ErrLoginRequired) {
+			t.Errorf("without a login: got %v, want ErrLoginRequired", err)
+		}
+	}
+}
+
+func TestLoginOptions(t *testing.T) {
+	bothStores(t, func(t *testing.T, s store.Store) {
+		w := newWorld(t, func(c *session.Config) { c.Store = s })
+		b := w.browser(t)
+		id := session.Identity{
+			Subject: "alice", Idle: 5 * time.Minute, Absolute: time.Hour, Label: "kiosk", Links: []string{"iss|sid1"},
+		}
+		if err := b.call(w.Manager, func(ctx context.Context) error { return w.Login(ctx, id) }); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.advance(4 * time.Minute)
+		if got := b.get("/whoami"); got != "alice||" {
+			t.Errorf("4 minutes idle: got %q", got)
+		}
+		for snap, err := range w.Sessions(t.Context(), "alice") {
+			if err != nil || snap.Label != "kiosk" || snap.Idle != 5*time.Minute {
+				t.Errorf("got %+v, %v", snap, err)
+			}
+		}
+		if n, err := w.RevokeLink(t.Context(), "iss|sid1", "back-channel"); n != 1 || err != nil {
+			t.Errorf("revoking the link: got %d, %v", n, err)
+		}
+		if got := b.get("/whoami"); got != "||" {
+			t.Errorf("after revoking the link: got %q", got)
+		}
+		for field, bad := range map[string]session.Identity{
+			"Subject": {}, "Level": {Subject: "a", Level: 4}, "Idle": {Subject: "a", Idle: 2 * time.Hour, Absolute: time.Hour},
+			"Absolute": {Subject: "a", Absolute: 401 * 24 * time.Hour}, "Methods": {Subject: "a", Methods: []string{""}},
+			"AuthenticatedAt": {Subject: "a", AuthenticatedAt: w.clock.Now().Add(time.Hour)},
+		} {
+			err := b.call(w.Manager, func(ctx context.Context) error { return w.Login(ctx, bad) })
+			if err == nil || !strings.Contains(err.Error(), "Identity."+field) {
+				t.Errorf("got error %v, want one that names %s", err, field)
+			}
+		}
+	})
+}
+
+func TestHalfOpen(t *testing.T) {
+	bothStores(t, func(t *testing.T, s store.Store) {
+		w := newWorld(t, func(c *session.Config) { c.Store = s })
+		begin := func(b *browser) {
+			err := b.call(w.Manager, func(ctx context.Context) error {
+				return w.LoginPending(ctx, session.Identity{Subject: "alice", Methods: []string{"pwd"}, Role: "admin"})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		complete := func(b *browser) error {
+			return b.call(w.Manager, func(ctx context.Context) error {
+				return w.CompleteLogin(ctx, session.Identity{Methods: []string{"otp"}, Level: 2})
+			})
+		}
+		b := w.browser(t)
+		b.post("/add", url.Values{"item": {"coat"}})
+		begin(b)
+		if got := b.get("/whoami"); got != "|coat|" {
+			t.Errorf("half-open: got %q, want nobody signed in", got)
+		}
+		// The ticket cannot pass as a session.
+		forged := w.browser(t)
+		forged.cookies["__Host-id"] = b.cookies["__Host-id-pending"]
+		if got := forged.get("/whoami"); got != "||" {
+			t.Errorf("ticket as session: got %q", got)
+		}
+		w.events.count(t, session.EventUnknownToken, 1)
+		copied := b.twin()
+		if err := complete(b); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.get("/whoami"); got != "alice|coat|" || b.cookies["__Host-id-pending"] != "" {
+			t.Errorf("completed: got %q, ticket left: %t", got, b.cookies["__Host-id-pending"] != "")
+		}
+		b.with(w.Manager, func(_ http.ResponseWriter, r *http.Request) {
+			if a := session.From(r.Context()).Assurance(); !slices.Equal(a.Methods, []string{"pwd", "otp"}) || a.Role != "admin" || a.Level != 2 {
+				t.Errorf("got assurance %+v", a)
+			}
+		})
+		if err := complete(copied); !errors.Is(err, session.ErrLoginRequired) {
+			t.Errorf("the ticket a second time: got %v, want ErrLoginRequired", err)
+		}
+		late := w.browser(t)
+		begin(late)
+		w.clock.advance(10*time.Minute + time.Second)
+		if err := complete(late); !errors.Is(err, session.ErrLoginRequired) {
+			t.Errorf("after 10 minutes: got %v, want ErrLoginRequired", err)
+		}
+		revoked := w.browser(t)
+		begin(revoked)
+		if _, err := w.RevokeSubject(t.Context(), "alice", "password changed"); err != nil {
+			t.Fatal(err)
+		}
+		if err := complete(revoked); !errors.Is(err, session.ErrLoginRequired) {
+			t.Errorf("after RevokeSubject: got %v, want ErrLoginRequired", err)
+		}
+	})
+}
+
+func TestLocked(t *testing.T) {
+	bothStores(t, func(t *testing.T, s store.Store) {
+		w := newWorld(t, func(c *session.Config) {
+			c.Store, c.Limits = s, session.Limits{Idle: 15 * time.Minute, Absolute: 2 * time.Hour, IdleLocks: true}
+		})
+		b := w.browser(t)
+		b.login("alice")
+		b.post("/note", url.Values{"note": {"draft"}})
+		w.clock.advance(16 * time.Minute)
+		if got := b.get("/whoami"); got != "||" {
+			t.Errorf("locked: got %q, want nothing", got)
+		}
+		b.get("/whoami")
+		w.events.count(t, session.EventLocked, 1)
+		b.with(w.Manager, func(_ http.ResponseWriter, r *http.Request) {
+			s := session.From(r.Context())
+			if s.LockedSubject() != "alice" || !errors.Is(s.CheckLogin(), session.ErrLocked) || !errors.Is(note.Set(s, "x"), session.ErrLocked) {
+				t.Errorf("got locked subject %q, CheckLogin %v", s.LockedSubject(), s.CheckLogin())
+			}
+			if err := w.Elevate(r.Context(), func(*session.Assurance) {}); !errors.Is(err, session.ErrLocked) {
+				t.Errorf("Elevate: got %v, want ErrLocked", err)
+			}
+		})
+		if err := b.call(w.Manager, func(ctx context.Context) error { return w.Reauthenticate(ctx, "pwd") }); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.get("/whoami"); got != "alice||draft" {
+			t.Errorf("unlocked: got %q", got)
+		}
+		for left := 104 * time.Minute; left > 0; left -= 13 * time.Minute {
+			w.clock.advance(13 * time.Minute)
+			b.get("/whoami")
+		}
+		if got := b.get("/whoami"); got != "||" {
+			t.Errorf("2 hours after login: got %q, want unlocking not to prolong", got)
+		}
+	})
+}
+
+func TestRevocations(t *testing.T) {
+	bothStores(t, func(t *testing.T, s store.Store) {
+		w := newWorld(t, func(c *session.Config) { c.Store = s })
+		phone, laptop, bob, visitor := w.browser(t), w.browser(t), w.browser(t), w.browser(t)
+		phone.login("alice")
+		laptop.login("alice")
+		bob.login("bob")
+		visitor.post("/add", url.Values{"item": {"hat"}})
+		if n, err := w.Count(t.Context(), ""); n != 4 || err != nil {
+			t.Errorf("got %d sessions, %v; want 4", n, err)
+		}
+		old := laptop.twin()
+		var others int
+		if err := laptop.call(w.Manager, func(ctx context.Context) (err error) { others, err = w.RevokeOthers(ctx); return err }); err != nil || others != 1 {
+			t.Errorf("RevokeOthers: got %d, %v; want 1", others, err)
+		}
+		for want, b := range map[string]*browser{"||": phone, "alice||": laptop, "bob||": bob} {
+			if got := b.get("/whoami"); got != want {
+				t.Errorf("after RevokeOthers: got %q, want %q", got, want)
+			}
+		}
+		if got := old.get("/whoami"); got != "||" {
+			t.Errorf("own old token: got %q", got)
+		}
+		var current []session.Snapshot
+		for snap, err := range w.AllSessions(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			current = append(current, snap)
+			if snap.Subject == "bob" {
+				ended, err := w.Revoke(t.Context(), snap.Handle, "office closed")
+				if !ended || err != nil {
+					t.Errorf("Revoke: got %t, %v", ended, err)
+				}
+				again, err := w.Revoke(t.Context(), snap.Handle, "office closed")
+				if again || err != nil {
+					t.Errorf("Revoke again: got %t, %v", again, err)
+				}
+			}
+		}
+		if len(current) != 3 {
+			t.Errorf("got %d sessions listed, want 3", len(current))
+		}
+		if got := bob.get("/whoami"); got != "||" {
+			t.Errorf("bob after Revoke: got %q", got)
+		}
+		if err := w.RevokeAll(t.Context(), "breach"); err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range []*browser{laptop, visitor} {
+			if got := b.get("/whoami"); got != "||" {
+				t.Errorf("after RevokeAll: got %q", got)
+			}
+		}
+		if n, _ := w.Count(t.Context(), ""); n != 0 {
+			t.Errorf("after RevokeAll: got %d sessions", n)
+		}
+		laptop.login("alice")
+		if got := laptop.get("/whoami"); got != "alice||" {
+			t.Errorf("login after RevokeAll: got %q", got)
+		}
+	})
+}
+
+// TestLoginOvertaken: a login that began before its subject was revoked is
+// refused; one that follows the revocation in the same request is not.
+func TestLoginOvertaken(t *testing.T) {
+	w := newWorld(t, nil)
+	revoke := map[string]func(context.Context) error{
+		"subject": func(ctx context.Context) error { _, err := w.RevokeSubject(ctx, "alice", "reset"); return err },
+		"all":     func(ctx context.Context) error { return w.RevokeAll(ctx, "breach") },
+	}
+	for name, f := range revoke {
+		t.Run(name, func(t *testing.T) {
+			err := w.browser(t).call(w.Manager, func(ctx context.Context) error {
+				if err := f(context.Background()); err != nil { // somebody else's request
+					return err
+				}
+				return w.Login(ctx, session.Identity{Subject: "alice"})
+			})
+			if !errors.Is(err, session.ErrRevoked) {
+				t.Errorf("overtaken login: got %v, want ErrRevoked", err)
+			}
+			err = w.browser(t).call(w.Manager, func(ctx context.Context) error {
+				if err := f(ctx); err != nil {
+					return err
+				}
+				return w.Login(ctx, session.Identity{Subject: "alice"})
+			})
+			if err != nil {
+				t.Errorf("login after revoking in the same request: got %v", err)
+			}
+		})
+	}
+}
+
+func TestMaxSessions(t *testing.T) {
+	for _, evict := range []bool{false, true} {
+		t.Run(fmt.Sprintf("evict %t", evict), func(t *testing.T) {
+			w := newWorld(t, func(c *session.Config) { c.MaxSessions, c.EndOldest = 2, evict })
+			browsers := make([]*browser, 12)
+			var wg sync.WaitGroup
+			for i := range browsers {
+				browsers[i] = w.browser(t)
+				wg.Go(func() {
+					err := browsers[i].call(w.Manager, func(ctx context.Context) error {
+						return w.Login(ctx, session.Identity{Subject: "alice"})
+					})
+					if err != nil && (evict || !errors.Is(err, session.ErrLimit)) {
+						t.Errorf("login: got %v", err)
+					}
+				})
+			}
+			wg.Wait()
+			in := 0
+			for _, b := range browsers {
+				if b.get("/whoami") == "alice||" {
+					in++
+				}
+			}
+			if in != 2 {
+				t.Errorf("got %d usable sessions, want 2", in)
+			}
+			if evict {
+				w.events.count(t, session.EventExpired, 10)
+			} else {
+				w.events.count(t, session.EventLimit, 10)
+			}
+			// Signing in again where one is signed in does not count twice.
+			for _, b := range browsers {
+				if b.get("/whoami") == "alice||" {
+					b.login("alice")
+				}
+			}
+		})
+	}
+}
+
+func TestCarryOverNotToSomebodyElse(t *testing.T) {
+	w := newWorld(t, nil)
+	b := w.browser(t)
+	b.login("alice")
+	b.post("/add", url.Values{"item": {"coat"}})
+	b.login("alice")
+	if got := b.get("/whoami"); got != "alice|coat|" {
+		t.Errorf("alice again: got %q", got)
+	}
+	b.login("bob")
+	if got := b.get("/whoami"); got != "bob||" {
+		t.Errorf("bob after alice: got %q, want nothing of hers", got)
+	}
+}
+
+func TestSeveralManagers(t *testing.T) {
+	shared := newWorld(t, nil)
+	shop := newWorld(t, func(c *session.Config) { c.Namespace = "shop" })
+	admin := newWorld(t, func(c *session.Config) { c.Namespace = "admin" })
+	_ = shared
+	b := newBrowser(t, nil)
+	both := func(f func(http.ResponseWriter, *http.Request)) http.Handler {
+		return shop.Handler(admin.Handler(http.HandlerFunc(f)))
+	}
+	b.handler = both(func(_ http.ResponseWriter, r *http.Request) {
+		if err := shop.Login(r.Context(), session.Identity{Subject: "alice"}); err != nil {
+			t.Error(err)
+		}
+		if err := admin.Login(r.Context(), session.Identity{Subject: "root"}); err != nil {
+			t.Error(err)
+		}
+	})
+	b.get("/")
+	b.handler = both(func(_ http.ResponseWriter, r *http.Request) {
+		if got := shop.From(r.Context()).Subject() + admin.From(r.Context()).Subject() + session.From(r.Context()).Subject(); got != "alicerootroot" {
+			t.Errorf("got %q, want alice, root and the innermost, root", got)
+		}
+		if got := shared.From(r.Context()); got.Subject() != "" || !errors.Is(got.Err(), session.ErrOutside) {
+			t.Errorf("a manager without a handler: got %q, %v", got.Subject(), got.Err())
+		}
+	})
+	b.get("/")
+	// A token of one namespace is nothing in the other.
+	b.cookies["__Host-id-admin"] = b.cookies["__Host-id-shop"]
+	b.handler = both(func(_ http.ResponseWriter, r *http.Request) {
+		if got := admin.From(r.Context()).Subject(); got != "" {
+			t.Errorf("alice's token in the other namespace: got %q", got)
+		}
+	})
+	b.get("/")
+}
+
+func TestOutside(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t, func(c *session.Config) { c.Skip = func(r *http.Request) bool { return r.URL.Path == "/static" } })
+	check := func(ctx context.Context) {
+		t.Helper()
+		s := session.From(ctx)
+		if _, ok := basket.Get(s); ok || s.Subject() != "" || !s.Handle().IsZero() || s.LockedSubject() != "" || s.Role() != "" {
+			t.Error("got something from nowhere")
+		}
+		_, _, popped := note.Pop(ctx, s)
+		_, token := w.CSRFToken(ctx)
+		for name, err := range map[string]error{
+			"Err": s.Err(), "Set": note.Set(s, "x"), "Delete": note.Delete(s), "Pop": popped, "CSRFToken": token,
+			"Update": note.Update(ctx, s, func(*string) error { return nil }),
+			"Login":  w.Login(ctx, session.Identity{Subject: "alice"}), "Logout": w.Logout(ctx),
+			"LoginPending": w.LoginPending(ctx, session.Identity{Subject: "alice"}),
+			"Commit":       s.Commit(ctx, httptest.NewRecorder()), "CheckLogin": s.CheckLogin(),
+		} {
+			if !errors.Is(err, session.ErrOutside) {
+				t.Errorf("%s: got %v, want ErrOutside", name, err)
+			}
+		}
+		s.NotActivity()
+		watched, stop := s.Watch(ctx)
+		stop()
+		<-watched.Done()
+	}
+	check(ctx)
+	w.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { check(r.Context()) })).
+		ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/static", nil))
+}
