@@ -61,7 +61,7 @@ func (m *Manager) flush(ctx context.Context) {
 // sweep ends what has expired, in bounded batches with pauses between them, and
 // counts visitors' sessions.
 func (m *Manager) sweep(ctx context.Context) {
-	if n, err := m.count(ctx, store.Query{State: store.Anonymous}); err == nil {
+	if n, err := m.countAnonymous(ctx); err == nil {
 		m.budget.counted(n)
 	}
 	sweeper, ok := m.store.(store.Sweeper)
@@ -91,4 +91,13 @@ func (m *Manager) sweepOnce(ctx context.Context, sweeper store.Sweeper) (store.S
 	defer cancel()
 	done, err := sweeper.Sweep(ctx, store.Sweeping{Namespace: m.cfg.Namespace, Now: m.now(), Max: sweepMost})
 	return done, fromStore("sweeping", err)
+}
+
+// countAnonymous counts visitors' sessions for the budget, roughly where the
+// store can do that without looking at each.
+func (m *Manager) countAnonymous(ctx context.Context) (int, error) {
+	if e, ok := m.store.(store.Estimator); ok {
+		return e.EstimateAnonymous(ctx, m.cfg.Namespace)
+	}
+	return m.count(ctx, store.Query{State: store.Anonymous})
 }

@@ -43,11 +43,13 @@ func (s *Session) finish(ctx context.Context) error {
 	s.mu.Unlock()
 	switch {
 	case changes > 0:
-		if err := s.store(ctx, s.applyDeferred); err != nil {
-			return err
-		}
+		err := s.store(ctx, s.applyDeferred)
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if err != nil {
+			s.failed = err
+			return err
+		}
 		for _, c := range s.changes {
 			s.ownLocked(c.name)
 		}

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,13 +24,19 @@ func From(ctx context.Context) *Session {
 
 // From returns the session of this manager, like the function From.
 func (m *Manager) From(ctx context.Context) *Session {
-	if s, ok := ctx.Value(contextKey{}).(*Session); ok && s.m == m {
-		return s
-	}
-	if s, ok := ctx.Value(managerKey{m}).(*Session); ok {
+	if s := m.find(ctx); s != nil {
 		return s
 	}
 	return new(Session)
+}
+
+// find returns the session of this manager, or nil.
+func (m *Manager) find(ctx context.Context) *Session {
+	if s, ok := ctx.Value(contextKey{}).(*Session); ok && s.m == m {
+		return s
+	}
+	s, _ := ctx.Value(managerKey{m}).(*Session)
+	return s
 }
 
 // requestContext is the context of a request with a session. It ends with the
@@ -43,6 +50,8 @@ type requestContext struct {
 	mu     sync.Mutex
 	inner  context.Context
 	cancel context.CancelCauseFunc
+
+	muted atomic.Bool // the session ended a moment ago: nothing more is sent
 }
 
 func (c *requestContext) materialise() context.Context {
@@ -85,10 +94,12 @@ func (c *requestContext) Value(key any) any {
 	return c.current().Value(key)
 }
 
-// end ends the context before the request is over.
+// end ends the context before the request is over. A handler that notices can
+// still say goodbye; one that does not is cut off.
 func (c *requestContext) end(cause error) {
 	c.materialise()
 	c.cancel(cause)
+	time.AfterFunc(hangUp, func() { c.muted.Store(true) })
 }
 
 // release frees what was made on demand, when the request is over.

@@ -113,8 +113,8 @@ type exchange struct {
 // handler is the life of a request: each line is a step, each step a file.
 func (m *Manager) handler(next http.Handler, transport store.Transport) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if m.cfg.Skip != nil && m.cfg.Skip(r) {
-			next.ServeHTTP(w, r)
+		if m.find(r.Context()) != nil || m.cfg.Skip != nil && m.cfg.Skip(r) {
+			next.ServeHTTP(w, r) // one handler of a manager is enough
 			return
 		}
 		x := m.exchange(w, r, transport)
@@ -145,7 +145,7 @@ func (m *Manager) exchange(w http.ResponseWriter, r *http.Request, transport sto
 
 // open prepares the session of a request.
 func (m *Manager) open(s *Session, r *http.Request, transport store.Transport) {
-	s.m, s.r, s.transport, s.opened, s.status = m, r, transport, m.now(), statusNone
+	s.m, s.r, s.original, s.transport, s.opened, s.status = m, r, r, transport, m.now(), statusNone
 	s.upgrade = r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect
 	s.notActivity = m.cfg.NotActivity != nil && m.cfg.NotActivity(r)
 }

@@ -58,7 +58,7 @@ func (m *Manager) Login(ctx context.Context, id Identity) error {
 	}
 	err := s.renew(ctx, renewal{
 		cause: "login", state: store.Active, since: began, limits: id, links: m.linksOf(id.Links), label: id.Label,
-		facts: func(*store.Record) (string, store.Assurance) { return id.Subject, id.assurance() },
+		facts: func(*store.Record) (string, Assurance) { return id.Subject, id.assurance() },
 	})
 	if err != nil {
 		return err
@@ -67,8 +67,8 @@ func (m *Manager) Login(ctx context.Context, id Identity) error {
 	return nil
 }
 
-func (id Identity) assurance() store.Assurance {
-	return store.Assurance{
+func (id Identity) assurance() Assurance {
+	return Assurance{
 		Methods: slices.Clone(id.Methods), Level: id.Level, At: id.AuthenticatedAt, Role: id.Role, Tenant: id.Tenant,
 	}
 }
@@ -119,7 +119,7 @@ func (m *Manager) Reauthenticate(ctx context.Context, methods ...string) error {
 	s := m.From(ctx)
 	return s.renew(ctx, renewal{
 		cause: "reauthentication", state: store.Active, since: s.beganAt(), same: true,
-		facts: func(old *store.Record) (string, store.Assurance) {
+		facts: func(old *store.Record) (string, Assurance) {
 			a := old.Assurance.Clone()
 			a.At = time.Time{} // now
 			for _, method := range methods {
@@ -141,7 +141,7 @@ func (m *Manager) Elevate(ctx context.Context, change func(*Assurance)) error {
 	s := m.From(ctx)
 	return s.renew(ctx, renewal{
 		cause: "elevation", state: store.Active, since: s.beganAt(), same: true, keepDeadline: true, unlocked: true,
-		facts: func(old *store.Record) (string, store.Assurance) {
+		facts: func(old *store.Record) (string, Assurance) {
 			a := old.Assurance.Clone()
 			change(&a)
 			a.At = old.Assurance.At
@@ -160,7 +160,7 @@ func (m *Manager) RevokeOthers(ctx context.Context) (int, error) {
 	s := m.From(ctx)
 	err := s.renew(ctx, renewal{
 		cause: "revoke_others", state: store.Active, since: s.beganAt(), same: true, keepDeadline: true, unlocked: true,
-		facts: func(old *store.Record) (string, store.Assurance) { return old.Subject, old.Assurance.Clone() },
+		facts: func(old *store.Record) (string, Assurance) { return old.Subject, old.Assurance.Clone() },
 	})
 	if err != nil {
 		return 0, err
@@ -177,7 +177,7 @@ type renewal struct {
 	since time.Time
 	// facts returns subject and assurance, given the old record if there is
 	// one; an assurance without time is from now. It may run several times.
-	facts func(old *store.Record) (string, store.Assurance)
+	facts func(old *store.Record) (string, Assurance)
 	// same says that the session goes on: it must be active, and keeps its
 	// values, limits, label, links and extensions.
 	same, keepDeadline, unlocked bool
@@ -210,21 +210,17 @@ func (s *Session) renew(ctx context.Context, rn renewal) error {
 		return err
 	}
 	defer unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.renewableLocked(rn); err != nil {
-		return err
-	}
-	if s.origin == (store.Client{}) {
-		s.origin = s.client()
-	}
 	for attempt := range storeAttempts {
-		err := s.replaceLocked(ctx, rn)
+		err := s.renewOnce(ctx, rn)
 		switch {
 		case errors.Is(err, store.ErrConflict):
+			s.mu.Lock()
 			err = s.m.reloadLocked(ctx, s)
+			s.mu.Unlock()
 		case errors.Is(err, store.ErrNotFound):
+			s.mu.Lock()
 			s.status, s.err = statusEnded, ErrEnded
+			s.mu.Unlock()
 			err = ErrEnded
 		default:
 			return err
@@ -240,6 +236,29 @@ func (s *Session) renew(ctx context.Context, rn renewal) error {
 		}
 	}
 	return fmt.Errorf("session: %s: %w", rn.cause, ErrConflict)
+}
+
+// renewOnce makes one attempt.
+func (s *Session) renewOnce(ctx context.Context, rn renewal) error {
+	s.mu.Lock()
+	if err := s.renewableLocked(rn); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	var old *store.Record
+	if s.status == statusLive {
+		r := s.record
+		old = &r
+	}
+	if s.origin == (store.Client{}) {
+		s.origin = s.client()
+	}
+	s.mu.Unlock()
+	// Without the lock: this may be the application's function.
+	subject, assurance := rn.facts(old)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.replaceLocked(ctx, rn, old, subject, assurance)
 }
 
 // renewableLocked returns why the session cannot get a new token.
@@ -261,19 +280,19 @@ func (s *Session) renewableLocked(rn renewal) error {
 	return nil
 }
 
-// replaceLocked makes one attempt: the new record is created and the old one
-// ended in one step of the store, if the old one is still as we know it.
-func (s *Session) replaceLocked(ctx context.Context, rn renewal) error {
-	var old *store.Record
-	if s.status == statusLive {
-		old = &s.record
-	}
-	values, err := s.valuesForLocked(rn, old)
+// replaceLocked creates the new record and ends the old one in one step of the
+// store, if the old one is still as we know it.
+func (s *Session) replaceLocked(ctx context.Context, rn renewal, old *store.Record, subject string, a Assurance) error {
+	values, err := s.valuesForLocked(rn, old, subject)
 	if err != nil {
 		return err
 	}
 	now := s.m.now()
+	if a.At.IsZero() {
+		a.At = now
+	}
 	r := s.successorLocked(rn, old, now)
+	r.Subject, r.Assurance = subject, a
 	token, key := s.mintLocked(&r, values)
 	creation := store.Creation{
 		Record: r, Now: now, Max: s.m.cfg.MaxSessions, EvictOldest: s.m.cfg.EndOldest, Since: rn.since,
@@ -310,7 +329,7 @@ func (s *Session) replaceLocked(ctx context.Context, rn renewal) error {
 // valuesForLocked returns the values that move to the new record: all of them if
 // the session goes on, and otherwise those that carry over, unless they belong
 // to somebody else.
-func (s *Session) valuesForLocked(rn renewal, old *store.Record) (table, error) {
+func (s *Session) valuesForLocked(rn renewal, old *store.Record, subject string) (table, error) {
 	var values table
 	if old != nil {
 		_, stored, err := s.currentLocked(true)
@@ -325,10 +344,8 @@ func (s *Session) valuesForLocked(rn renewal, old *store.Record) (table, error) 
 	if rn.same {
 		return values, nil
 	}
-	if old != nil && old.State == store.Active {
-		if subject, _ := rn.facts(nil); subject != old.Subject {
-			return nil, nil
-		}
+	if old != nil && old.State == store.Active && subject != old.Subject {
+		return nil, nil
 	}
 	return values.only(flagCarryOver), nil
 }
@@ -336,10 +353,6 @@ func (s *Session) valuesForLocked(rn renewal, old *store.Record) (table, error) 
 // successorLocked returns the new record without what the token gives it.
 func (s *Session) successorLocked(rn renewal, old *store.Record, now time.Time) store.Record {
 	var r store.Record
-	r.Subject, r.Assurance = rn.facts(old)
-	if r.Assurance.At.IsZero() {
-		r.Assurance.At = now
-	}
 	r.State, r.Created, r.Seen, r.Rotated = rn.state, now, now, now
 	r.First, r.Last = s.origin, s.origin
 	if !rn.same {

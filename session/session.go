@@ -25,8 +25,9 @@ const (
 // Session is the session of one request. It is never nil: see [From]. All methods
 // are safe for concurrent use. It must not be used for another request.
 type Session struct {
-	m         *Manager // nil outside of a request of ours
-	r         *http.Request
+	m         *Manager      // nil outside of a request of ours
+	r         *http.Request // with our context
+	original  *http.Request // as it came in
 	x         *exchange
 	transport store.Transport
 	opened    time.Time
@@ -55,6 +56,7 @@ type Session struct {
 	upgrade     bool // an Upgrade request: never rotates
 	fresh       bool // the token was minted by this request
 
+	failed      error  // storing failed, and the client was told so
 	removeWatch func() // of the open channel
 	hijacked    bool
 
@@ -187,12 +189,13 @@ func (s *Session) NotActivity() {
 	s.notActivity = true
 }
 
-// client returns where the request came from.
+// client returns where the request came from. Config.ClientAddr gets the request
+// without our context: it must not wait for the session whose lock is held.
 func (s *Session) client() store.Client {
-	if s.m == nil || s.r == nil {
+	if s.m == nil {
 		return store.Client{}
 	}
-	return s.m.clientOf(s.r)
+	return s.m.clientOf(s.original)
 }
 
 // initiator names who acts in this request, for events.
@@ -283,6 +286,9 @@ func (s *Session) deferLocked(change slot) {
 func (s *Session) changeableLocked() error {
 	if err := s.usableLocked(); err != nil {
 		return err
+	}
+	if s.failed != nil {
+		return s.failed
 	}
 	if s.csrfOwed {
 		return ErrCSRF

@@ -18,7 +18,8 @@ const (
 	// before an open channel ends: it must not outlive a session that nobody
 	// can look up.
 	channelDoubt = 5
-	// hangUp is how long a hijacked connection gets to say goodbye.
+	// hangUp is how long a handler gets to say goodbye on an open channel whose
+	// session has ended.
 	hangUp = time.Second
 )
 

@@ -18,9 +18,13 @@ type writer struct {
 	failed error // storing failed; the response has been answered instead
 }
 
-// begin stores the session, once, and reports whether the response may go on.
+// begin stores the session, once, and reports whether the response may go on: an
+// open channel may not outlive its session.
 func (w *writer) begin() error {
 	w.once.Do(func() { w.failed = w.commit() })
+	if w.failed == nil && w.x.ctx.muted.Load() {
+		return ErrEnded
+	}
 	return w.failed
 }
 

@@ -133,6 +133,15 @@ type Counter interface {
 	Count(ctx context.Context, q Query) (int, error)
 }
 
+// Estimator is implemented by stores that know roughly how many sessions of
+// visitors they hold. The manager asks about twice a minute.
+type Estimator interface {
+	// EstimateAnonymous returns the number of records in state Anonymous that
+	// have not ended. It may include some that have expired or were revoked
+	// with all others, and were not swept yet.
+	EstimateAnonymous(ctx context.Context, namespace string) (int, error)
+}
+
 // Local is implemented by stores that live in the memory of this process, where
 // nobody else can change a record. For every other store the manager opens the
 // data key's wrap on each load, which proves that the facts that decide
@@ -166,8 +175,9 @@ type Creation struct {
 	// of refusing with ErrLimit.
 	EvictOldest bool
 	// Since is when the authentication behind this session began. A revocation
-	// of the subject, a link or everything that happened later refuses the
-	// creation with ErrRevoked. Zero means no check.
+	// of the subject, a link or everything that ended sessions later than
+	// that refuses the creation with ErrRevoked, even where it was restricted
+	// by AuthenticatedBefore. Zero means no check.
 	Since time.Time
 }
 

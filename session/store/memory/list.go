@@ -44,6 +44,23 @@ func (s *Store) Count(ctx context.Context, q store.Query) (int, error) {
 	}
 }
 
+// EstimateAnonymous implements [store.Estimator].
+func (s *Store) EstimateAnonymous(ctx context.Context, namespace string) (int, error) {
+	if err := unavailable(ctx); err != nil {
+		return 0, err
+	}
+	n := 0
+	if sp := s.existing(namespace); sp != nil {
+		for i := range sp.shards {
+			sh := &sp.shards[i]
+			sh.mu.Lock()
+			n += sh.guests
+			sh.mu.Unlock()
+		}
+	}
+	return n, nil
+}
+
 func (sp *space) listKey(k key, q store.Query) (page store.Page, err error) {
 	var after store.Handle
 	if q.Cursor != "" {

@@ -40,6 +40,8 @@ var (
 	_ store.Sweeper = (*Store)(nil)
 	_ store.Counter = (*Store)(nil)
 	_ store.Local   = (*Store)(nil)
+
+	_ store.Estimator = (*Store)(nil)
 )
 
 // New returns an empty store.

@@ -19,6 +19,7 @@ type shard struct {
 	slab     slab
 	expiries agenda   // the living, by when they may expire
 	graves   agenda   // the tombstones, by when they ended
+	guests   int      // anonymous records that have not ended
 	scratch  []byte   // for encoding, reused
 	_        [64]byte // neighbours do not share a cache line
 }
@@ -34,6 +35,7 @@ type meta struct {
 	data   ref
 	ended  bool // is filed among the graves
 	used   bool
+	guest  bool // counts as anonymous
 }
 
 // metas is a growing table of metas that never moves, so that growth stalls
@@ -140,7 +142,10 @@ func (sh *shard) insert(r *store.Record, epoch uint32) {
 	sh.scratch = r.Append(sh.scratch[:0])
 	*sh.metas.at(i) = meta{
 		handle: r.Handle, seen: nanos(r.Seen), epoch: epoch,
-		data: sh.slab.put(sh.scratch), used: true,
+		data: sh.slab.put(sh.scratch), used: true, guest: r.State == store.Anonymous,
+	}
+	if r.State == store.Anonymous {
+		sh.guests++
 	}
 	sh.file(i, r)
 }
@@ -150,6 +155,10 @@ func (sh *shard) rewrite(i uint32, r *store.Record) {
 	m := sh.metas.at(i)
 	sh.scratch = r.Append(sh.scratch[:0])
 	m.seen = nanos(r.Seen)
+	if m.guest && r.Ended() {
+		m.guest = false
+		sh.guests--
+	}
 	if n := uint32(len(sh.scratch)); m.data.class != largeClass && classOf(n) == m.data.class {
 		m.data.size = n
 		copy(sh.slab.bytes(m.data), sh.scratch)
