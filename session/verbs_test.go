@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -475,4 +476,49 @@ func TestOutside(t *testing.T) {
 	check(ctx)
 	w.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { check(r.Context()) })).
 		ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/static", nil))
+}
+
+// TestCallbacksMayUseTheSession: functions that the application hands in may
+// look at the session without waiting for themselves.
+func TestCallbacksMayUseTheSession(t *testing.T) {
+	w := newWorld(t, func(c *session.Config) {
+		c.ClientAddr = func(r *http.Request) netip.Addr {
+			_ = session.From(r.Context()).Subject()
+			return netip.MustParseAddr("192.0.2.9")
+		}
+		c.NotActivity = func(r *http.Request) bool { return session.From(r.Context()).Subject() == "nobody" }
+		c.Admit = func(r *http.Request, _ session.Snapshot) session.Verdict {
+			_ = session.From(r.Context()).Subject()
+			return session.Allow
+		}
+	})
+	b := w.browser(t)
+	b.login("alice")
+	done := make(chan error, 1)
+	go func() {
+		done <- b.call(w.Manager, func(ctx context.Context) error {
+			return w.Elevate(ctx, func(a *session.Assurance) { a.Role = "boss of " + session.From(ctx).Subject() })
+		})
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("waits for itself")
+	}
+}
+
+// TestHandlerTwice: a manager that is wrapped around a handler twice works once.
+func TestHandlerTwice(t *testing.T) {
+	w := newWorld(t, nil)
+	b := newBrowser(t, w.Handler(w.Handler(w.mux)))
+	b.login("alice")
+	w.clock.advance(16 * time.Minute)
+	resp := b.do(b.request("GET", "/whoami", nil))
+	if got := body(t, resp); got != "alice||" || len(resp.Header["Set-Cookie"]) != 1 {
+		t.Errorf("got %q and Set-Cookie %q", got, resp.Header["Set-Cookie"])
+	}
+	w.events.count(t, session.EventRenewed, 1)
 }
