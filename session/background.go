@@ -22,28 +22,37 @@ func (m *Manager) wake() {
 }
 
 // background writes batches of touches, looks after open channels and sweeps,
-// until the manager is closed.
+// until the manager is closed. The three do not wait for each other.
 func (m *Manager) background(ctx context.Context) {
-	defer close(m.stopped)
-	flush, check := time.NewTicker(flushEvery), time.NewTicker(channelCheck)
-	defer flush.Stop()
-	defer check.Stop()
-	sweep := time.NewTimer(sweepPause())
-	defer sweep.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-m.wakeup:
+	m.work.Go(func() {
+		for m.wait(ctx, flushEvery, m.wakeup) {
 			m.flush(ctx)
-		case <-flush.C:
-			m.flush(ctx)
-		case <-check.C:
-			m.channels.check(ctx)
-		case <-sweep.C:
-			m.sweep(ctx)
-			sweep.Reset(sweepPause())
 		}
+	})
+	m.work.Go(func() {
+		for m.wait(ctx, channelCheck, nil) {
+			m.channels.check(ctx)
+		}
+	})
+	m.work.Go(func() {
+		for m.wait(ctx, sweepPause(), nil) {
+			m.sweep(ctx)
+		}
+	})
+}
+
+// wait waits for a while, or until it is woken up, and reports whether there is
+// still anything to do.
+func (m *Manager) wait(ctx context.Context, d time.Duration, wakeup <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-wakeup:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -82,7 +91,9 @@ func (m *Manager) sweep(ctx context.Context) {
 		if !done.More {
 			return
 		}
-		time.Sleep(time.Millisecond) // let requests have the store
+		if !m.wait(ctx, time.Millisecond, nil) { // let requests have the store
+			return
+		}
 	}
 }
 
@@ -96,6 +107,8 @@ func (m *Manager) sweepOnce(ctx context.Context, sweeper store.Sweeper) (store.S
 // countAnonymous counts visitors' sessions for the budget, roughly where the
 // store can do that without looking at each.
 func (m *Manager) countAnonymous(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+	defer cancel()
 	if e, ok := m.store.(store.Estimator); ok {
 		return e.EstimateAnonymous(ctx, m.cfg.Namespace)
 	}

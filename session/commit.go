@@ -39,8 +39,11 @@ func (s *Session) Commit(ctx context.Context, w interface{ Header() http.Header 
 func (s *Session) finish(ctx context.Context) error {
 	s.mu.Lock()
 	s.committing = true // from now on, changes wait for this one and are stored at once
-	changes, status := len(s.changes), s.status
+	changes, status, early := len(s.changes), s.status, s.setToken
 	s.mu.Unlock()
+	if early {
+		defer s.recheck(ctx)
+	}
 	switch {
 	case changes > 0:
 		err := s.store(ctx, s.applyDeferred)
@@ -58,6 +61,24 @@ func (s *Session) finish(ctx context.Context) error {
 		s.upkeep(ctx)
 	}
 	return nil
+}
+
+// recheck makes sure, before a cookie is sent that was decided on earlier in this
+// request, that its session has not ended meanwhile: a dead token must not erase
+// the one of a newer login.
+func (s *Session) recheck(ctx context.Context) {
+	ctx, cancel := s.m.detached(ctx)
+	defer cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.setToken || s.status != statusLive {
+		return
+	}
+	r, err := s.m.store.Load(ctx, s.record.Key(), nil)
+	if errors.Is(err, store.ErrNotFound) || err == nil && r.Ended() {
+		s.setToken = false
+		s.status, s.err = statusEnded, ErrEnded
+	}
 }
 
 // ownLocked takes a change of this request for what it has read: it does not
@@ -81,7 +102,9 @@ func (s *Session) applyDeferred(stored table) (table, error) {
 				return nil, fmt.Errorf("session: storing %q: %w", c.name, ErrConflict)
 			}
 		}
-		stored = stored.with(c)
+		if is, _ := stored.get(c.name); !c.outdated(is) {
+			stored = stored.with(c)
+		}
 	}
 	return stored, nil
 }
@@ -317,7 +340,7 @@ func (s *Session) mintLocked(r *store.Record, values table) (Token, dataKey) {
 	token, key := newToken(), newDataKey()
 	r.Namespace, r.Handle, r.Transport = s.m.cfg.Namespace, token.handle(s.m.cfg.Namespace), s.transport
 	r.Verifier = token.verifier(r.Handle)
-	r.Wrap = sealKey(token, key, r)
+	r.Wrap = sealKey(token, key, r, s.m.cfg.Keys...)
 	r.Parts = nil
 	if len(values) > 1 {
 		r.Parts = []store.Part{sealPart(key, r, partApp, 1, values)}

@@ -20,6 +20,16 @@ type Config struct {
 	// process and are forgotten when it ends.
 	Store store.Store
 
+	// Keys are secrets of the deployment, the same on all nodes, of at least 32
+	// random bytes each. The first one seals, all of them open. To replace
+	// one, give all nodes the new one in second place, then in first place, and
+	// drop the old one when its sessions have ended. They are what keeps somebody who can write to the store from
+	// making up a session, or from giving his own one another subject.
+	// Without keys that is possible, and reported at start for stores outside
+	// of this process. Adding the first key ends the sessions there are.
+	// Control: sealed-session-data.
+	Keys [][]byte
+
 	// Namespace separates several managers on one store or in one browser: it
 	// goes into every hash, binding and key, and into the default cookie
 	// name. At most 32 of a-z, 0-9 and '-'. Defaults to "".
@@ -62,8 +72,8 @@ type Config struct {
 	// with bursts of the same size. Defaults to 60. Control: guess-throttle.
 	AnonymousPerMinute int
 	// AnonymousMax is the number of anonymous sessions beyond which no more are
-	// created. It is counted once a minute and between counts from what this
-	// manager creates. Defaults to 1,000,000.
+	// created. It is counted about twice a minute, and between counts from what
+	// this manager creates. Defaults to 1,000,000.
 	AnonymousMax int
 
 	// StoreTimeout bounds every store operation. Defaults to 2 seconds; at
@@ -255,8 +265,12 @@ func (c Config) check() error {
 		"%v is not between 10ms and 1m", c.StoreTimeout)
 	refuse(c.EventQueue < 0 || c.EventQueue > 1<<20, "EventQueue", "%d is not between 1 and 1048576", c.EventQueue)
 	refuse(!validNamespace(c.Namespace), "Namespace", "%q is not at most 32 of a-z, 0-9 and '-'", c.Namespace)
+	refuse(beside(c.Namespace), "Namespace", "%q would give two managers one cookie name", c.Namespace)
 	refuse(c.ReferrerPolicy != "" && !validReferrerPolicy(c.ReferrerPolicy), "ReferrerPolicy",
 		"%q is not a referrer policy", c.ReferrerPolicy)
+	for i, k := range c.Keys {
+		refuse(len(k) < 32, "Keys", "number %d has %d bytes, fewer than 32", i, len(k))
+	}
 	for i, o := range c.Observers {
 		refuse(o == nil, "Observers", "number %d is nil", i)
 	}
@@ -267,6 +281,7 @@ func (c Config) check() error {
 func (c Config) checkCookie(refuse func(bad bool, field, format string, args ...any)) {
 	err := (&http.Cookie{Name: c.CookieName, Value: "x"}).Valid()
 	refuse(err != nil || len(c.CookieName) > 64, "CookieName", "%q is not a cookie name", c.CookieName)
+	refuse(beside(c.CookieName) && !beside(c.Namespace), "CookieName", "%q is what goes beside a session cookie", c.CookieName)
 	host := strings.HasPrefix(c.CookieName, hostPrefix)
 	refuse(!host && !c.InsecureHTTP, "CookieName", "%q does not begin with %q", c.CookieName, hostPrefix)
 	refuse(strings.HasPrefix(c.CookieName, "__") && c.InsecureHTTP, "CookieName",
@@ -280,8 +295,11 @@ func (c Config) checkCookie(refuse func(bad bool, field, format string, args ...
 		"%d is not a mode", c.SameSite)
 }
 
-// relaxations lists the Insecure settings in use.
-func (c Config) relaxations() (all []string) {
+// relaxations lists what is in use of the Insecure settings, and what is missing.
+func (c Config) relaxations(local bool) (all []string) {
+	if len(c.Keys) == 0 && !local {
+		all = append(all, "Keys: none, so whoever can write to the store can make up sessions")
+	}
 	if c.InsecureHTTP {
 		all = append(all, "InsecureHTTP: session cookies travel over plain HTTP")
 	}
@@ -292,6 +310,12 @@ func (c Config) relaxations() (all []string) {
 		all = append(all, "InsecureNoRotation: tokens are never replaced while a session lasts")
 	}
 	return all
+}
+
+// beside reports whether a name ends like one of the cookies that go beside a
+// session cookie.
+func beside(s string) bool {
+	return s == "csrf" || s == "pending" || strings.HasSuffix(s, "-csrf") || strings.HasSuffix(s, "-pending")
 }
 
 func validNamespace(s string) bool {

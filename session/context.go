@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +73,12 @@ func (c *requestContext) current() context.Context {
 	}
 	return c.inner
 }
+
+// String keeps fmt from printing the session behind the context.
+func (c *requestContext) String() string { return "session.requestContext" }
+
+// Format does the same for every verb.
+func (c *requestContext) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
 // Done implements context.Context.
 func (c *requestContext) Done() <-chan struct{} { return c.materialise().Done() }

@@ -162,8 +162,7 @@ func (m *Manager) CheckCSRF(r *http.Request) error {
 	if s.transport == store.Bearer {
 		return nil // nothing that a browser attaches by itself
 	}
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+	if safeMethod(r.Method) {
 		return nil
 	}
 	err := m.checkCSRF(s, r)
@@ -174,6 +173,15 @@ func (m *Manager) CheckCSRF(r *http.Request) error {
 		m.emit(s, e)
 	}
 	return err
+}
+
+// safeMethod reports whether the method must not change anything.
+func safeMethod(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
 }
 
 func (m *Manager) checkCSRF(s *Session, r *http.Request) error {

@@ -35,6 +35,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"cloakroom.example/session/store"
@@ -55,9 +57,9 @@ type Manager struct {
 	locks    *locks
 	last     atomic.Int64 // the last time now has returned
 
-	wakeup  chan struct{}
-	stop    context.CancelFunc
-	stopped chan struct{}
+	wakeup chan struct{}
+	stop   context.CancelFunc
+	work   sync.WaitGroup // in the background
 }
 
 // New returns a manager. It refuses settings that are unsafe or contradict each
@@ -65,13 +67,17 @@ type Manager struct {
 // Config.Logger.
 func New(c Config) (*Manager, error) {
 	c = c.withDefaults()
+	c.Keys = slices.Clone(c.Keys)
+	for i := range c.Keys {
+		c.Keys[i] = slices.Clone(c.Keys[i])
+	}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	m := &Manager{
 		cfg: c, store: c.Store, parts: []string{partApp}, origins: http.NewCrossOriginProtection(),
 		budget: newBudget(c.AnonymousPerMinute, c.AnonymousMax), locks: newLocks(),
-		wakeup: make(chan struct{}, 1), stopped: make(chan struct{}),
+		wakeup: make(chan struct{}, 1),
 	}
 	if l, ok := c.Store.(store.Local); ok {
 		m.local = l.InProcess()
@@ -81,13 +87,13 @@ func New(c Config) (*Manager, error) {
 			return nil, errors.Join(errors.New("session: Config.TrustedOrigins: "+origin), err)
 		}
 	}
-	for _, r := range c.relaxations() {
+	for _, r := range c.relaxations(m.local) {
 		c.Logger.Warn("session: relaxed setting", "namespace", c.Namespace, "setting", r)
 	}
 	m.events, m.touches, m.channels = newEventQueue(c), newToucher(m), newChannels(m)
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
-	go m.background(ctx)
+	m.background(ctx)
 	return m, nil
 }
 
@@ -152,7 +158,7 @@ func (m *Manager) open(s *Session, r *http.Request, transport store.Transport) {
 
 // check refuses forged requests, or leaves the check to the handler.
 func (m *Manager) check(s *Session, r *http.Request) error {
-	if s.transport == store.Cookie && m.cfg.ExplicitCSRF != nil && m.cfg.ExplicitCSRF(r) {
+	if s.transport == store.Cookie && !safeMethod(r.Method) && m.cfg.ExplicitCSRF != nil && m.cfg.ExplicitCSRF(r) {
 		s.mu.Lock()
 		s.csrfOwed = true
 		s.mu.Unlock()
@@ -200,8 +206,13 @@ func (x *exchange) close() {
 // still be served, without observers. The store stays open.
 func (m *Manager) Close(ctx context.Context) error {
 	m.stop()
+	stopped := make(chan struct{})
+	go func() {
+		m.work.Wait()
+		close(stopped)
+	}()
 	select {
-	case <-m.stopped:
+	case <-stopped:
 	case <-ctx.Done():
 		return errors.Join(errors.New("session: closing"), ctx.Err())
 	}

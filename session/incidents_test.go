@@ -24,6 +24,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,17 @@ type flight struct {
 // running; after land, do is what the handler does.
 func takeOff(b *browser, m *session.Manager, do http.HandlerFunc) *flight {
 	b.t.Helper()
+	return takeOffWith(b, m, b.request("GET", "/slow", nil), do)
+}
+
+// form is a POST request with a valid form token.
+func (b *browser) form() *http.Request {
+	b.t.Helper()
+	return b.request("POST", "/", url.Values{"csrf": {b.get("/csrf")}})
+}
+
+func takeOffWith(b *browser, m *session.Manager, r *http.Request, do http.HandlerFunc) *flight {
+	b.t.Helper()
 	f := &flight{t: b.t, release: make(chan struct{}), answer: make(chan *http.Response, 1)}
 	begun := make(chan struct{})
 	h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +64,6 @@ func takeOff(b *browser, m *session.Manager, do http.HandlerFunc) *flight {
 		<-f.release
 		do(w, r)
 	}))
-	r := b.request("GET", "/slow", nil)
 	go func() {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, r)
@@ -148,11 +159,13 @@ func redact(lines []string) (short []string) {
 	return short
 }
 
-// checkRefused checks that the browser's cookies sign nobody in and show nothing.
+// checkRefused checks that the browser's cookies sign nobody in and show nothing,
+// and that the answer leaves our cookie alone: it could be another login's by now.
 func checkRefused(t *testing.T, what string, b *browser) {
 	t.Helper()
-	if got := b.twin().get("/whoami"); got != "||" {
-		t.Errorf("%s: got %q, want nobody", what, got)
+	again := b.twin()
+	if got := again.get("/whoami"); got != "||" || again.token() != b.token() {
+		t.Errorf("%s: got %q, cookie touched: %t, want nobody", what, got, again.token() != b.token())
 	}
 }
 
@@ -231,3 +244,19 @@ func present(h http.Handler, path, cookie string) *http.Response {
 
 // showPage answers with page.
 func showPage(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, page) }
+
+// reported closes the manager and returns how many events of a type there were.
+func (w *world) reported(t testing.TB, typ string) (n int) {
+	t.Helper()
+	if err := w.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	w.events.mu.Lock()
+	defer w.events.mu.Unlock()
+	for _, e := range w.events.all {
+		if e.Type == typ {
+			n++
+		}
+	}
+	return n
+}

@@ -88,17 +88,18 @@ func (k Key[V]) Get(s *Session) (V, bool) {
 // Lookup returns the value and whether there is one. Errors: ErrUnavailable,
 // ErrLocked, ErrUndecodable.
 func (k Key[V]) Lookup(s *Session) (v V, ok bool, err error) {
-	found, ok, err := s.read(k.name)
+	flash := k.flags&flagFlash != 0
+	found, ok, err := s.read(k.name, !flash)
 	if err != nil || !ok {
 		return v, false, err
 	}
 	if v, err = k.decode(found); err != nil {
 		return v, false, err
 	}
-	if k.flags&flagFlash != 0 {
+	if flash {
 		// Shown once: gone with this response. Where two requests race for it
 		// both may show it; Pop gives it to one.
-		err = k.Delete(s)
+		err = s.set(slot{name: k.name, shown: found.value})
 	}
 	return v, true, err
 }
@@ -159,6 +160,9 @@ func (k Key[V]) Pop(ctx context.Context, s *Session) (v V, ok bool, err error) {
 	})
 	if err != nil {
 		var zero V
+		if errors.Is(err, ErrEnded) {
+			err = nil // there is nothing to take any more
+		}
 		return zero, false, err
 	}
 	return v, ok, nil

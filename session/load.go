@@ -110,7 +110,7 @@ func (m *Manager) adoptLocked(s *Session, token Token, r store.Record, current b
 	key := dataKey{}
 	if !m.local {
 		var err error
-		if key, err = openKey(token, &r); err != nil {
+		if key, err = openKey(token, &r, s.m.cfg.Keys...); err != nil {
 			m.emit(s, Event{Type: EventUnreadable, Handle: r.Handle, Subject: r.Subject, Cause: err.Error()})
 			// The row was tampered with; only the browser that holds the
 			// current token comes here, so nothing newer can be erased. What a
@@ -187,10 +187,13 @@ func (m *Manager) reloadLocked(ctx context.Context, s *Session) error {
 		}
 		return fromStore("reloading", err)
 	}
-	set := s.setToken
+	set, confirm := s.setToken, s.confirm
 	s.status, s.err = statusEnded, ErrEnded // unless it is accepted again
 	m.acceptLocked(s, token, r)
 	s.setToken = s.setToken || set && s.status == statusLive
+	// The client has presented the successor only if it did so at first: what
+	// we hold now can be the answer to the predecessor.
+	s.confirm = s.confirm && confirm
 	if s.status != statusLive {
 		return ErrEnded
 	}

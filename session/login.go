@@ -287,6 +287,9 @@ func (s *Session) replaceLocked(ctx context.Context, rn renewal, old *store.Reco
 	if err != nil {
 		return err
 	}
+	if len(values) > s.m.cfg.MaxValues {
+		return ErrTooLarge
+	}
 	now := s.m.now()
 	if a.At.IsZero() {
 		a.At = now
@@ -298,7 +301,12 @@ func (s *Session) replaceLocked(ctx context.Context, rn renewal, old *store.Reco
 		Record: r, Now: now, Max: s.m.cfg.MaxSessions, EvictOldest: s.m.cfg.EndOldest, Since: rn.since,
 	}
 	if old != nil {
-		creation.Replace = &store.Replace{Handle: old.Handle, Version: old.Version}
+		creation.Replace = &store.Replace{
+			Handle: old.Handle, Version: old.Version, Locked: old.LockedAt(s.opened), Limit: old.Limit,
+		}
+	}
+	if rn.same {
+		creation.Max = 0 // the number of sessions stays what it is
 	}
 	created, err := s.m.store.Create(ctx, creation)
 	if err != nil {

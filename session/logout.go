@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"cloakroom.example/session/store"
 )
@@ -9,14 +11,23 @@ import (
 // Logout signs out: the session has ended in the store when Logout returns, for
 // every copy of its token, on every node; the cookie is cleared, and the browser
 // is told to clear its cache and storage for this site. What this request wanted
-// to change is dropped. Without a session there is nothing to do. Errors:
-// ErrUnavailable and ErrUnknownOutcome, with the cookie left alone; ErrCSRF.
+// to change is dropped. Without a session there is nothing to do. Logout by GET is
+// refused, because every image on the web can cause one. Errors: ErrUnavailable
+// and ErrUnknownOutcome, with the cookie left alone; ErrCSRF.
 // Controls: logout-server-side, logout-client-cleanup.
 func (m *Manager) Logout(ctx context.Context) error {
 	s := m.From(ctx)
-	m.endPending(ctx, s)
 	ctx, cancel := m.detached(ctx)
 	defer cancel()
+	if err := m.endSession(ctx, s); err != nil {
+		return err
+	}
+	m.endPending(ctx, s)
+	return nil
+}
+
+// endSession ends the session of the request.
+func (m *Manager) endSession(ctx context.Context, s *Session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -26,21 +37,45 @@ func (m *Manager) Logout(ctx context.Context) error {
 		return s.err
 	case s.csrfOwed:
 		return ErrCSRF
+	case s.transport == store.Cookie && safeMethod(s.r.Method):
+		// Any page of any site can make a browser send a GET.
+		return fmt.Errorf("%w: logout must be a POST", ErrCSRF)
 	case s.status != statusLive:
 		return nil
 	}
 	h, subject := s.record.Handle, s.record.Subject
-	_, err := m.store.Revoke(ctx, store.Revocation{
+	done, err := m.store.Revoke(ctx, store.Revocation{
 		Namespace: m.cfg.Namespace, Handle: h, Cause: CauseLogout, By: subject, Now: m.now(),
 	})
 	if err != nil {
 		return fromStore("logging out", err)
+	}
+	if len(done.Changed) == 0 {
+		return m.alreadyEndedLocked(ctx, s)
 	}
 	m.emit(s, Event{Type: EventLogout, Handle: h, Subject: subject, Initiator: subject})
 	m.channels.end(h)
 	s.forgetLocked()
 	s.clear, s.clearSite = true, true
 	s.renewCSRFLocked()
+	return nil
+}
+
+// alreadyEndedLocked deals with a logout that came second. The cookie is left
+// alone: the browser may hold a newer one. If the session goes on under another
+// token, the user has to be told that he is still signed in.
+func (m *Manager) alreadyEndedLocked(ctx context.Context, s *Session) error {
+	r, err := m.store.Load(ctx, s.record.Key(), nil)
+	s.forgetLocked()
+	s.status, s.err = statusEnded, ErrEnded
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return fromStore("logging out", err)
+	case r.End.Cause == store.CauseRenewed:
+		return ErrEnded
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -25,6 +26,17 @@ func (m *Manager) LoginPending(ctx context.Context, id Identity) error {
 	}
 	ctx, cancel := m.detached(ctx)
 	defer cancel()
+	previous, _ := s.halfOpen(ctx)
+	if err := s.beginPending(ctx, id, began); err != nil {
+		return err
+	}
+	if !previous.Handle.IsZero() { // one browser, one ticket; it would expire soon in any case
+		_, _ = m.revokeHalf(ctx, &previous)
+	}
+	return nil
+}
+
+func (s *Session) beginPending(ctx context.Context, id Identity, began time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m == nil {
@@ -65,45 +77,59 @@ func (s *Session) createPendingLocked(ctx context.Context, id Identity, began ti
 // Pending returns who has passed the first factor and owes another one, and
 // false if there is nobody.
 func (s *Session) Pending(ctx context.Context) (Snapshot, bool) {
-	r, ok := s.halfOpen(ctx)
-	if !ok {
+	r, err := s.halfOpen(ctx)
+	if err != nil {
 		return Snapshot{}, false
 	}
 	return snapshot(&r, s.opened), true
 }
 
 // halfOpen returns the record of the request's half-open login. It is loaded
-// when it is asked for.
-func (s *Session) halfOpen(ctx context.Context) (store.Record, bool) {
+// when it is asked for. Errors: ErrLoginRequired if there is none,
+// ErrUnavailable.
+func (s *Session) halfOpen(ctx context.Context) (store.Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m == nil || s.transport != store.Cookie {
-		return store.Record{}, false
+		return store.Record{}, ErrLoginRequired
 	}
 	s.accessed = true
-	if s.half != nil {
-		return *s.half, s.half.Alive(s.m.now())
+	if s.half == nil && !s.pending.set {
+		if err := s.loadHalfLocked(ctx); err != nil {
+			return store.Record{}, err
+		}
 	}
+	if s.half == nil || !s.half.Alive(s.m.now()) {
+		return store.Record{}, ErrLoginRequired
+	}
+	return *s.half, nil
+}
+
+// loadHalfLocked loads the record that the ticket of the request opens, if any.
+func (s *Session) loadHalfLocked(ctx context.Context) error {
 	token, result := cookieToken(s.r, s.m.pendingCookie())
-	if result != foundOne || s.pending.set {
-		return store.Record{}, false
+	if result != foundOne {
+		return nil
 	}
 	h := token.handle(s.m.cfg.Namespace)
-	ctx, cancel := s.m.bounded(ctx)
+	ctx, cancel := s.m.detached(ctx)
 	defer cancel()
 	r, err := s.m.store.Load(ctx, store.Key{Namespace: s.m.cfg.Namespace, Handle: h}, nil)
-	if err != nil || !r.Verifier.Equal(token.verifier(h)) || r.State != store.Pending || r.Transport != store.Cookie {
-		return store.Record{}, false
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrFormat) {
+		return nil
 	}
-	if !r.Alive(s.m.now()) || r.Locked {
-		return store.Record{}, false
+	if err != nil {
+		return fromStore("loading half-open login", err)
 	}
-	if _, err := openKey(token, &r); err != nil {
+	if !r.Verifier.Equal(token.verifier(h)) || r.State != store.Pending || r.Transport != store.Cookie || r.Ended() || r.Locked {
+		return nil
+	}
+	if _, err := openKey(token, &r, s.m.cfg.Keys...); err != nil {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: h, Subject: r.Subject, Cause: err.Error()})
-		return store.Record{}, false
+		return nil
 	}
 	s.half = &r
-	return r, true
+	return nil
 }
 
 // CompleteLogin signs in the subject of the half-open login, whose methods are
@@ -112,9 +138,9 @@ func (s *Session) halfOpen(ctx context.Context) (store.Record, bool) {
 // ErrLoginRequired.
 func (m *Manager) CompleteLogin(ctx context.Context, id Identity) error {
 	s := m.From(ctx)
-	half, ok := s.halfOpen(ctx)
-	if !ok {
-		return ErrLoginRequired
+	half, err := s.halfOpen(ctx)
+	if err != nil {
+		return err
 	}
 	if id.Subject != "" {
 		return fmt.Errorf("session: Identity.Subject: is not empty; the half-open login decides")
@@ -134,6 +160,12 @@ func (m *Manager) CompleteLogin(ctx context.Context, id Identity) error {
 		id.Tenant = half.Assurance.Tenant
 	}
 	id.Level = max(id.Level, half.Assurance.Level)
+	s.mu.Lock()
+	err = s.renewableLocked(renewal{})
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	// The ticket is used up first: of two requests that complete the same
 	// login at the same time, one does.
 	changed, err := m.endHalf(ctx, s, &half)
@@ -149,22 +181,28 @@ func (m *Manager) CompleteLogin(ctx context.Context, id Identity) error {
 // endPending ends the half-open login of a request, if there is one. Its record
 // would expire by itself soon; the cookie goes at once.
 func (m *Manager) endPending(ctx context.Context, s *Session) {
-	if half, ok := s.halfOpen(ctx); ok {
+	if half, err := s.halfOpen(ctx); err == nil {
 		_, _ = m.endHalf(ctx, s, &half)
 	}
 }
 
+// endHalf ends the half-open login and clears its cookie.
 func (m *Manager) endHalf(ctx context.Context, s *Session, half *store.Record) (changed bool, err error) {
+	changed, err = m.revokeHalf(ctx, half)
+	if err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.half, s.pending = nil, cookieChange{set: true}
+	return changed, nil
+}
+
+func (m *Manager) revokeHalf(ctx context.Context, half *store.Record) (changed bool, err error) {
 	ctx, cancel := m.detached(ctx)
 	defer cancel()
 	done, err := m.store.Revoke(ctx, store.Revocation{
 		Namespace: m.cfg.Namespace, Handle: half.Handle, Cause: store.CauseRenewed, By: half.Subject, Now: m.now(),
 	})
-	if err != nil {
-		return false, fromStore("ending half-open login", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.half, s.pending = nil, cookieChange{set: true}
-	return len(done.Changed) > 0, nil
+	return len(done.Changed) > 0, fromStore("ending half-open login", err)
 }

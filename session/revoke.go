@@ -8,7 +8,9 @@ import (
 )
 
 // Revoke ends the session with the given handle, for the given reason, and
-// reports whether it was alive until now. Control: admin-revoke.
+// reports whether it was alive until now. Where a user chooses the handle, check
+// that the session is his, for example with [Manager.Sessions]. Control:
+// admin-revoke.
 func (m *Manager) Revoke(ctx context.Context, h Handle, reason string) (bool, error) {
 	if h.IsZero() {
 		return false, nil
@@ -138,6 +140,8 @@ func (m *Manager) Count(ctx context.Context, subject string) (int, error) {
 func (m *Manager) count(ctx context.Context, q store.Query) (int, error) {
 	q.Namespace, q.Now = m.cfg.Namespace, m.now()
 	if c, ok := m.store.(store.Counter); ok {
+		ctx, cancel := m.bounded(ctx)
+		defer cancel()
 		n, err := c.Count(ctx, q)
 		return n, fromStore("counting", err)
 	}

@@ -81,7 +81,7 @@ func (s *Session) maintainLocked(r *store.Record, key dataKey) (rotated Token, o
 		Verifier: r.Verifier, Successor: sealSuccessor(s.token, rotated, r.Handle),
 	}
 	r.Verifier, r.Rotated = rotated.verifier(r.Handle), s.opened
-	r.Wrap = sealKey(rotated, key, r)
+	r.Wrap = sealKey(rotated, key, r, s.m.cfg.Keys...)
 	return rotated, true
 }
 
@@ -98,9 +98,10 @@ func (s *Session) upkeep(ctx context.Context) {
 	h, seen, urgent := s.record.Handle, s.opened, s.touchUrgentLocked()
 	s.mu.Unlock()
 	if due || moved {
-		if err := s.store(ctx, nil); err == nil {
-			return
-		}
+		_ = s.store(ctx, nil) // writes the touch too, unless somebody else was faster
+		s.mu.Lock()
+		touch = s.touchDueLocked()
+		s.mu.Unlock()
 	}
 	if touch {
 		s.m.touches.add(h, seen, urgent)

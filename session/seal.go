@@ -71,23 +71,36 @@ func newAEAD(key [32]byte) cipher.AEAD {
 	return aead
 }
 
-// sealKey wraps the data key under the token, bound to the facts that decide
-// authority.
-func sealKey(t Token, k dataKey, r *store.Record) []byte {
+// sealKey wraps the data key under the token and the first of the deployment's
+// keys, if there are any, bound to the facts that decide authority.
+func sealKey(t Token, k dataKey, r *store.Record, deployment ...[]byte) []byte {
 	var buffer [256]byte
-	return seal(t.derive(domainWrapKey, r.Handle), k[:], appendFacts(buffer[:0], r))
+	var first []byte
+	if len(deployment) > 0 {
+		first = deployment[0]
+	}
+	return seal(t.wrapKey(r.Handle, first), k[:], appendFacts(buffer[:0], r))
 }
 
-// openKey unwraps the data key. That it opens proves that the facts are those
-// the session was created with.
-func openKey(t Token, r *store.Record) (k dataKey, err error) {
+// openKey unwraps the data key; the deployment's keys are tried in their order.
+// That it opens proves that the facts are those the session was created with.
+func openKey(t Token, r *store.Record, deployment ...[]byte) (k dataKey, err error) {
 	var buffer [256]byte
-	plaintext, err := open(t.derive(domainWrapKey, r.Handle), r.Wrap, appendFacts(buffer[:0], r))
+	facts := appendFacts(buffer[:0], r)
+	if len(deployment) == 0 {
+		deployment = [][]byte{nil} // and never beside others: that wrap anybody can make
+	}
+	var plaintext []byte
+	for _, key := range deployment {
+		if plaintext, err = open(t.wrapKey(r.Handle, key), r.Wrap, facts); err == nil {
+			break
+		}
+	}
+	if err == nil && len(plaintext) != len(k) {
+		err = errSeal
+	}
 	if err != nil {
 		return dataKey{}, fmt.Errorf("opening data key: %w", err)
-	}
-	if len(plaintext) != len(k) {
-		return dataKey{}, fmt.Errorf("opening data key: %w", errSeal)
 	}
 	copy(k[:], plaintext)
 	return k, nil

@@ -3,6 +3,9 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -67,7 +70,6 @@ type Session struct {
 	clear      bool
 	pending    cookieChange
 	csrf       cookieChange
-	csrfValue  string // of the visitor's CSRF cookie, sent or received
 	clearSite  bool
 }
 
@@ -76,6 +78,14 @@ type cookieChange struct {
 	set   bool
 	value string // empty removes the cookie
 }
+
+// Format prints the session's handle, whatever the verb: a session holds secrets.
+func (s *Session) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "session "+handleText(s.Handle()))
+}
+
+// LogValue returns the session's handle.
+func (s *Session) LogValue() slog.Value { return slog.StringValue(handleText(s.Handle())) }
 
 // Err returns nil if the session can be read and changed, and otherwise the
 // reason: ErrOutside, ErrUnavailable, ErrEnded or ErrLocked.
@@ -207,10 +217,15 @@ func (s *Session) initiatorLocked() string {
 }
 
 // read returns the value of a key: as changed by this request, or as stored.
-func (s *Session) read(name string) (slot, bool, error) {
+// With note, storing a change of it later requires that nobody else has changed
+// it.
+func (s *Session) read(name string, note bool) (slot, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.accessed = true
+	if s.status == statusEnded {
+		return slot{}, false, nil // nobody's request any more, and nothing in it
+	}
 	if err := s.usableLocked(); err != nil {
 		return slot{}, false, err
 	}
@@ -224,7 +239,9 @@ func (s *Session) read(name string) (slot, bool, error) {
 		return slot{}, false, err
 	}
 	found, ok := s.values.get(name)
-	s.noteReadLocked(slot{name: name, value: found.value})
+	if note {
+		s.noteReadLocked(slot{name: name, value: found.value})
+	}
 	return found, ok, nil
 }
 
@@ -267,7 +284,12 @@ func (s *Session) set(change slot) error {
 	if !atOnce {
 		return nil
 	}
-	return s.update(s.r.Context(), change.name, func(slot, bool) (slot, error) { return change, nil })
+	return s.update(s.r.Context(), change.name, func(stored slot, _ bool) (slot, error) {
+		if change.outdated(stored) {
+			return slot{}, errNoChange
+		}
+		return change, nil
+	})
 }
 
 func (s *Session) deferLocked(change slot) {
@@ -320,7 +342,7 @@ func (s *Session) openKeyLocked() error {
 	if s.key != (dataKey{}) {
 		return nil
 	}
-	key, err := openKey(s.token, &s.record)
+	key, err := openKey(s.token, &s.record, s.m.cfg.Keys...)
 	if err != nil {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: s.record.Handle, Subject: s.record.Subject, Cause: err.Error()})
 		return errors.Join(ErrUndecodable, err)
@@ -342,8 +364,8 @@ func openValues(key dataKey, r *store.Record) (table, error) {
 	return plaintext, table(plaintext).check()
 }
 
-// bounded returns a context for one store operation on behalf of a request that
-// must not be cancelled by the client hanging up.
+// detached returns a context for store operations on behalf of a request that must
+// not be cancelled by the client hanging up.
 func (m *Manager) detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), m.cfg.StoreTimeout)
 }

@@ -94,10 +94,12 @@ const (
 	domainHandle    = "cloakroom/1/handle\x00"
 	domainVerifier  = "cr1v"
 	domainWrapKey   = "cr1k"
+	domainKeyedWrap = "cr1d"
 	domainSuccessor = "cr1s"
 	domainCSRF      = "cr1c"
 	domainPreCSRF   = "cr1p"
 	domainLink      = "cloakroom/1/link\x00"
+	domainDeploy    = "cloakroom/1/deployment\x00"
 )
 
 // handle returns the store's key for the token.
@@ -123,6 +125,22 @@ func (t Token) derive(domain string, h store.Handle) [32]byte {
 	n := copy(b[:], domain)
 	n += copy(b[n:], h[:])
 	copy(b[n:], t.secret[:])
+	return sha256.Sum256(b[:])
+}
+
+// wrapKey returns the key under which the data key is wrapped. With a key of the
+// deployment, nobody who has only the database and a token of his own can make
+// it.
+func (t Token) wrapKey(h store.Handle, deployment []byte) [32]byte {
+	if len(deployment) == 0 {
+		return t.derive(domainWrapKey, h)
+	}
+	hashed := sha256.Sum256(append([]byte(domainDeploy), deployment...))
+	var b [4 + len(h) + secretSize + len(hashed)]byte
+	n := copy(b[:], domainKeyedWrap)
+	n += copy(b[n:], h[:])
+	n += copy(b[n:], t.secret[:])
+	copy(b[n:], hashed[:])
 	return sha256.Sum256(b[:])
 }
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ type slot struct {
 	flags byte
 	codec byte
 	value []byte
+	// shown, if not nil, makes a removal conditional: the value vanishes only if
+	// it is still the one that was shown.
+	shown []byte
 }
 
 const (
@@ -28,7 +32,7 @@ const (
 
 var errTable = errors.New("malformed values")
 
-// next reads the slot at the beginning of b.
+// nextSlot reads the slot at the beginning of b.
 func nextSlot(b []byte) (s slot, name, rest []byte, err error) {
 	name, b, ok := cutField(b)
 	if !ok || len(b) < 2 {
@@ -49,6 +53,12 @@ func cutField(b []byte) (field, rest []byte, ok bool) {
 	}
 	b = b[size:]
 	return b[:n:n], b[n:], true
+}
+
+// outdated reports whether a conditional removal comes too late for the stored
+// value.
+func (s slot) outdated(stored slot) bool {
+	return s.shown != nil && !bytes.Equal(s.shown, stored.value)
 }
 
 // slots returns the slots of the table behind its version byte.

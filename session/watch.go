@@ -91,7 +91,8 @@ func (c *channels) handles() []store.Handle {
 // check looks up the sessions of all open channels and ends those whose session
 // has ended, expired or locked.
 func (c *channels) check(ctx context.Context) {
-	for _, h := range c.handles() {
+	all := c.handles()
+	for i, h := range all {
 		if ctx.Err() != nil {
 			return
 		}
@@ -101,10 +102,14 @@ func (c *channels) check(ctx context.Context) {
 			r.Seen = seen
 		}
 		switch {
-		case errors.Is(err, store.ErrNotFound), err == nil && (!r.Alive(now) || r.LockedAt(now)):
+		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrFormat), err == nil && (!r.Alive(now) || r.LockedAt(now)):
 			c.end(h)
 		case err != nil:
-			c.doubt(h)
+			// The others would have to wait just as long for no answer.
+			for _, h := range all[i:] {
+				c.doubt(h)
+			}
+			return
 		default:
 			c.trust(h)
 		}
@@ -195,6 +200,10 @@ func (s *Session) watchConn(conn net.Conn) net.Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hijacked = true
+	if s.removeWatch != nil {
+		s.removeWatch() // the connection takes over
+		s.removeWatch = nil
+	}
 	if s.status != statusLive {
 		return conn
 	}

@@ -349,10 +349,20 @@ func (r *Record) Finish(end End) {
 	*r = Record{
 		Namespace: r.Namespace, Handle: r.Handle, Version: r.Version + 1, Verifier: r.Verifier,
 		State: r.State, Subject: r.Subject, Assurance: r.Assurance, Transport: r.Transport,
-		Created: r.Created, Seen: r.Seen, Rotated: r.Rotated,
+		Predecessor: r.Predecessor.buried(),
+		Created:     r.Created, Seen: r.Seen, Rotated: r.Rotated,
 		Idle: r.Idle, IdleLocks: r.IdleLocks, Absolute: r.Absolute, Deadline: r.Deadline,
 		Locked: r.Locked, Limit: r.Limit, End: end, Links: r.Links,
 	}
+}
+
+// buried returns what a tombstone keeps of a predecessor: late requests with it
+// are to be recognised too.
+func (p *Predecessor) buried() *Predecessor {
+	if p == nil {
+		return nil
+	}
+	return &Predecessor{Verifier: p.Verifier, Confirmed: p.Confirmed}
 }
 
 // HasLink reports whether the record carries the link.

@@ -164,7 +164,7 @@ type Creation struct {
 	// Now is the time of the creation.
 	Now time.Time
 	// Replace, if not nil, names the record that the new one supersedes. It
-	// must be alive and at the given version; it is ended with
+	// must be alive and fit (see [Replace.Fits]); it is ended with
 	// [CauseRenewed].
 	Replace *Replace
 	// Max limits the live sessions in state Active of Record.Subject,
@@ -181,10 +181,22 @@ type Creation struct {
 	Since time.Time
 }
 
-// Replace names the record that a creation supersedes.
+// Replace names the record that a creation supersedes, as the creator has seen
+// it.
 type Replace struct {
 	Handle  Handle
 	Version uint64
+	// Locked and Limit are those of the record. One that was locked or
+	// shortened since does not fit: otherwise its successor would escape.
+	Locked bool
+	Limit  time.Time
+}
+
+// Fits reports whether the stored record is as the creator has seen it. If not,
+// the answer of Create is ErrConflict.
+func (p Replace) Fits(stored *Record) bool {
+	limited := stored.Limit.IsZero() || !p.Limit.IsZero() && !stored.Limit.Before(p.Limit)
+	return stored.Version == p.Version && limited && (p.Locked || !stored.Locked)
 }
 
 // Created is the result of [Store.Create].
@@ -207,7 +219,8 @@ type Effect uint8
 const (
 	// EffectEnd ends the session and leaves a tombstone.
 	EffectEnd Effect = iota
-	// EffectLock locks the session until its subject authenticates again.
+	// EffectLock locks the session until its subject authenticates again. The
+	// version stays: changes under way are kept, and the lock with them.
 	EffectLock
 	// EffectShorten brings the end of the session forward to
 	// [Revocation.Limit].

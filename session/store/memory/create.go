@@ -82,7 +82,7 @@ func (sp *space) exchange(r *store.Record, c store.Creation, epoch uint32) (*sto
 		if !stored.Alive(c.Now) {
 			return nil, store.ErrNotFound
 		}
-		if stored.Version != c.Replace.Version {
+		if !c.Replace.Fits(&stored) {
 			return nil, store.ErrConflict
 		}
 		stored.Finish(store.End{At: c.Now, Cause: store.CauseRenewed})

@@ -177,6 +177,13 @@ func cancelledCreates(w *world) {
 			defer mu.Unlock()
 			answers[c.Record.Key()] = err
 		})
+		// What had to be given up may still be under way. A write that has gone
+		// through both handles is behind it.
+		for _, s := range []store.Store{w.s(), w.other()} {
+			if _, err := s.Revoke(w.Context(), w.revocation(store.Revocation{Subject: subject + " nobody"})); err != nil {
+				w.Errorf("Revoke: %v", err)
+			}
+		}
 		for k, err := range answers {
 			_, missing := w.other().Load(w.Context(), k, nil)
 			if !errors.Is(err, store.ErrLimit) {

@@ -54,6 +54,9 @@ func (m *model) refusals(c store.Creation) (must, may []error) {
 	if c.Replace != nil {
 		old := m.records[store.Key{Namespace: c.Record.Namespace, Handle: c.Replace.Handle}]
 		must = append(must, unchangeable(old, c.Replace.Version, c.Now)...)
+		if len(must) == 0 && !c.Replace.Fits(&old.Record) {
+			must = append(must, store.ErrConflict)
+		}
 	}
 	if !c.EvictOldest && m.surplus(c) > 0 {
 		must = append(must, store.ErrLimit)

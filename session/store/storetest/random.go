@@ -193,7 +193,7 @@ func (g *generator) create() step {
 		r.Parts = nil // to be removed means nothing here
 	}
 	to := g.fresh()
-	s := createStep{place: to, replace: g.predecessor(to.ns), behind: pick[uint64](g, 0, 0, 0, 1)}
+	s := createStep{place: to, replace: g.predecessor(to.ns), behind: pick[uint64](g, 0, 0, 0, 1), knows: pick(g, true, true, false)}
 	s.c = store.Creation{Record: r, Now: at(now), Max: pick(g, 0, 1, 1, 2, 2, 3), EvictOldest: g.IntN(2) == 0}
 	s.c.Since = pick(g, time.Time{}, time.Time{}, at(now), at(now-10*time.Second), at(now-time.Hour))
 	return s

@@ -127,11 +127,11 @@ func tombstoneContent(w *world) {
 	w.mustCreate(creation(r))
 	w.revoke(store.Revocation{Handle: r.Handle, Cause: "logout", By: "alice"})
 	got := w.load(r.Handle, "app", "jar")
-	if len(got.Wrap) != 0 || len(got.Parts) != 0 || got.Predecessor != nil {
+	if len(got.Wrap) != 0 || len(got.Parts) != 0 || got.Predecessor == nil || len(got.Predecessor.Successor) != 0 {
 		w.Errorf("tombstone keeps what opens values: wrap %x, parts %v, predecessor %s", got.Wrap, got.Parts, show(got.Predecessor))
 	}
-	if got.Verifier != r.Verifier {
-		w.Errorf("tombstone lost its verifier: a later use of the token is not recognised")
+	if got.Verifier != r.Verifier || got.Predecessor != nil && got.Predecessor.Verifier != r.Predecessor.Verifier {
+		w.Errorf("tombstone lost a verifier: a later use of the token is not recognised")
 	}
 	r.Finish(store.End{At: at(time.Minute), Cause: "logout", By: "alice"})
 	w.same("tombstone", r)

@@ -66,7 +66,9 @@ func (s *simple) replaced(c store.Creation) (*store.Record, error) {
 	switch {
 	case !found, !old.Alive(s.now(c.Now)):
 		return nil, store.ErrNotFound
-	case old.Version != c.Replace.Version && !s.is("replace ignores version"):
+	case s.is("replace ignores version"):
+	case s.is("replace ignores a lock") && old.Version == c.Replace.Version:
+	case !c.Replace.Fits(&old):
 		return nil, store.ErrConflict
 	}
 	return &old, nil

@@ -15,6 +15,7 @@ type createStep struct {
 	c       store.Creation
 	replace int    // handle to replace, or -1
 	behind  uint64 // by how many versions the replacer is late
+	knows   bool   // whether the replacer has seen lock and limit
 }
 
 func (createStep) op() Op { return OpCreate }
@@ -31,7 +32,7 @@ func (c createStep) String() string {
 		fmt.Fprintf(&out, ", %s=%s", p.Name, p.Sealed)
 	}
 	if c.replace >= 0 {
-		fmt.Fprintf(&out, ", replacing %d (%d behind)", c.replace, c.behind)
+		fmt.Fprintf(&out, ", replacing %d (%d behind, knows its lock: %t)", c.replace, c.behind, c.knows)
 	}
 	if c.c.Max > 0 {
 		fmt.Fprintf(&out, ", max %d (evict: %t)", c.c.Max, c.c.EvictOldest)
@@ -44,6 +45,9 @@ func (c createStep) creation(x *execution) store.Creation {
 	if c.replace >= 0 {
 		old := x.key(place{c.ns, c.replace})
 		c.c.Replace = &store.Replace{Handle: old.Handle, Version: x.version(old, c.behind)}
+		if e := x.m.records[old]; e != nil && c.knows {
+			c.c.Replace.Locked, c.c.Replace.Limit = e.Locked, e.Limit
+		}
 	}
 	return c.c
 }

@@ -18,6 +18,7 @@ func tightenCases() []Case {
 		named{"lock_and_shorten_only_tighten", lockShorten},
 		named{"lock_keeps_the_version", lockVersion},
 		named{"swap_races_lock_and_shorten", swapRacesLock},
+		named{"replace_of_unseen_lock", replaceUnseen},
 	)
 }
 
@@ -118,6 +119,26 @@ func lockVersion(w *world) {
 	r = w.mustSwap(r, at(time.Minute))
 	r.Locked, r.Limit = true, at(time.Hour)
 	w.same("Swap of a record loaded before it was tightened", r)
+}
+
+// replaceUnseen: an elevation that loaded the session before it was locked or
+// shortened must not carry it away from that.
+func replaceUnseen(w *world) {
+	for name, v := range map[string]store.Revocation{
+		"lock": {Effect: store.EffectLock}, "limit": {Effect: store.EffectShorten, Limit: at(time.Hour)},
+	} {
+		old := w.create("alice", func(r *store.Record) { r.Limit = at(2 * time.Hour) })
+		c := w.replacing(old, "alice")
+		c.Replace.Limit = at(2 * time.Hour)
+		v.Handle = old.Handle
+		w.revoke(v)
+		old.Revoke(w.revocation(v))
+		w.refused(c, store.ErrConflict)
+		w.same("after Replace in ignorance of its "+name, old)
+		c.Replace.Locked, c.Replace.Limit = old.Locked, old.Limit
+		w.mustCreate(c)
+		w.ended("after Replace in knowledge of its "+name, old.Handle, store.CauseRenewed)
+	}
 }
 
 func swapRacesLock(w *world) {

@@ -1,0 +1,81 @@
+package demo
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Password attempts: a few at once, then slowly. Counted for a source and an
+// account together, so that nobody can lock out somebody else; and for a source
+// alone, so that trying one password on many names is no way round.
+const (
+	triesPerAccount = 5
+	triesPerSource  = 30
+	accountEvery    = 10 * time.Second
+	sourceEvery     = 2 * time.Second
+)
+
+// attempts limits the guessing of passwords. Its memory is fixed: what hashes to
+// the same place shares a limit, under a seed nobody can predict.
+type attempts struct {
+	seed maphash.Seed
+
+	mu      sync.Mutex
+	account [2048]*rate.Limiter
+	source  [2048]*rate.Limiter
+}
+
+func newAttempts() *attempts { return &attempts{seed: maphash.MakeSeed()} }
+
+// attempt is what attempts on one account from one source have in common.
+type attempt struct {
+	source  netip.Prefix
+	account string
+}
+
+// take counts one attempt. It returns zero if it may be made, and otherwise how
+// long to wait, in whole seconds.
+func (a *attempts) take(source netip.Prefix, account string, now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	bySource := limiter(&a.source[maphash.Comparable(a.seed, source)%uint64(len(a.source))], sourceEvery, triesPerSource)
+	if wait := reserve(bySource, now); wait > 0 {
+		return wait
+	}
+	return reserve(limiter(a.accountLocked(source, account), accountEvery, triesPerAccount), now)
+}
+
+// forgive forgets the attempts on an account after one was right. Those of the
+// source stay: who has an account of his own must not gain more guesses by it.
+func (a *attempts) forgive(source netip.Prefix, account string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	*a.accountLocked(source, account) = nil
+}
+
+func (a *attempts) accountLocked(source netip.Prefix, account string) **rate.Limiter {
+	return &a.account[maphash.Comparable(a.seed, attempt{source, account})%uint64(len(a.account))]
+}
+
+// limiter returns what is at a place, or puts a new limiter there.
+func limiter(place **rate.Limiter, every time.Duration, burst int) *rate.Limiter {
+	if *place == nil {
+		*place = rate.NewLimiter(rate.Every(every), burst)
+	}
+	return *place
+}
+
+// reserve takes one token, or returns how long it would have to wait.
+func reserve(l *rate.Limiter, now time.Time) time.Duration {
+	r := l.ReserveN(now, 1)
+	wait := r.DelayFrom(now)
+	if wait == 0 {
+		return 0
+	}
+	r.CancelAt(now) // a refused attempt does not prolong the wait
+	return wait.Truncate(time.Second) + time.Second
+}

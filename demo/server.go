@@ -1,0 +1,149 @@
+// Package demo is a small shop that shows what package session does: visitors
+// fill a basket, sign in, keep the basket, leave and come back. Its pages work
+// without JavaScript and ask nothing of other hosts.
+//
+//	shop, err := demo.New(demo.Options{Store: s, Log: os.Stdout})
+//	…
+//	http.Serve(listener, shop.Handler())
+//
+// [New] is the table of contents: one line for each page, one file for each
+// page.
+package demo
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"cloakroom.example/session"
+	"cloakroom.example/session/store"
+)
+
+// Options says what a shop works with.
+type Options struct {
+	// Store keeps the sessions. If nil, they are forgotten with the process.
+	Store store.Store
+	// Keys seal the sessions, see [session.Config.Keys] and [Key].
+	Keys [][]byte
+	// Log receives one readable line for each session event and each password
+	// that was refused. If nil, there is no log.
+	Log io.Writer
+	// Logger receives warnings of the session library. If nil, [slog.Default].
+	Logger *slog.Logger
+	// HashCost is the cost of password hashes, see [bcrypt.GenerateFromPassword].
+	// Zero means 10, the least that OWASP advises: the passwords here are 64
+	// random bits, whose hashes are never stored.
+	HashCost int
+}
+
+// Shop is the shop. Its methods are safe for concurrent use.
+type Shop struct {
+	sessions *session.Manager
+	accounts *accounts
+	attempts *attempts
+	log      *eventLog
+	files    *files
+	pages    map[string]*template.Template
+	routes   *http.ServeMux
+}
+
+// maxBody bounds the body of a request. The largest form has four short fields.
+const maxBody = 64 << 10
+
+// New opens a shop, with three accounts under new passwords.
+func New(o Options) (*Shop, error) {
+	s := &Shop{log: newEventLog(o.Log), attempts: newAttempts(), routes: http.NewServeMux()}
+	var err error
+	if s.accounts, err = newAccounts(o.HashCost); err != nil {
+		return nil, err
+	}
+	if s.files, err = newFiles(); err != nil {
+		return nil, err
+	}
+	if s.pages, err = s.parsePages(); err != nil {
+		return nil, err
+	}
+	s.sessions, err = session.New(session.Config{
+		Store:     o.Store,
+		Keys:      o.Keys,
+		Skip:      isStatic,
+		Denied:    s.denied,
+		Observers: []func(session.Event){s.log.observe},
+		Logger:    o.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the shop: %w", err)
+	}
+
+	s.routes.HandleFunc("GET /{$}", s.shop)
+	s.routes.HandleFunc("GET /cart", s.cart)
+	s.routes.HandleFunc("POST /cart", s.addToCart)
+	s.routes.HandleFunc("GET /login", s.loginForm)
+	s.routes.HandleFunc("POST /login", s.login)
+	s.routes.HandleFunc("POST /logout", s.logout)
+	s.routes.Handle("GET /account", s.sessions.RequireLogin(http.HandlerFunc(s.account)))
+	s.routes.Handle("GET "+staticPrefix, s.files)
+	s.routes.Handle("GET /favicon.ico", http.RedirectHandler(s.files.url("ticket.svg"), http.StatusFound))
+	return s, nil
+}
+
+// Handler answers the shop's requests.
+func (s *Shop) Handler() http.Handler {
+	found := http.HandlerFunc(s.route)
+	return protected(http.MaxBytesHandler(s.sessions.Handler(found), maxBody))
+}
+
+// Accounts lists who can sign in. It is the only place that tells the passwords.
+func (s *Shop) Accounts() []Account { return s.accounts.list() }
+
+// Close finishes the shop's background work and its log. The store stays open.
+func (s *Shop) Close(ctx context.Context) error {
+	if err := s.sessions.Close(ctx); err != nil {
+		return fmt.Errorf("closing the shop: %w", err)
+	}
+	return nil
+}
+
+// protected sets the headers that every response carries, errors included.
+func protected(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; "+
+			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		// Not no-referrer: with that, browsers say "Origin: null" in our own
+		// forms, and the forgery check would refuse them.
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		// No Strict-Transport-Security: it would bind every other program that
+		// somebody runs on localhost.
+		next.ServeHTTP(w, r)
+	})
+}
+
+// route finds the page, and answers in the shop's look where there is none.
+func (s *Shop) route(w http.ResponseWriter, r *http.Request) {
+	h, pattern := s.routes.Handler(r)
+	if pattern != "" {
+		s.routes.ServeHTTP(w, r)
+		return
+	}
+	// The mux's own answer tells 404 from 405, and what would be allowed.
+	answer := &statusWriter{header: w.Header(), status: http.StatusOK}
+	h.ServeHTTP(answer, r)
+	s.missing(w, r, answer.status)
+}
+
+// statusWriter keeps the status and the headers of a response, not its body.
+type statusWriter struct {
+	header http.Header
+	status int
+}
+
+func (w *statusWriter) Header() http.Header         { return w.header }
+func (w *statusWriter) WriteHeader(status int)      { w.status = status }
+func (w *statusWriter) Write(b []byte) (int, error) { return len(b), nil }

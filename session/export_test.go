@@ -1,0 +1,91 @@
+package session
+
+// The few hooks through which tests look inside. They add nothing to what they
+// call, and are variables because go test takes functions of such names for
+// tests.
+
+// TestOnlyFlagCarryOver and TestOnlyFlagFlash are the flags of a slot.
+const (
+	TestOnlyFlagCarryOver = flagCarryOver
+	TestOnlyFlagFlash     = flagFlash
+)
+
+var (
+	// TestOnlyNewToken makes a token, TestOnlyParseToken parses one, and
+	// TestOnlySuccessorOf makes that of the next rotation.
+	TestOnlyNewToken    = newToken
+	TestOnlyParseToken  = parseToken
+	TestOnlySuccessorOf = Token.successor
+
+	// TestOnlyHandle returns the store's key for a token, TestOnlyVerifier what
+	// the record keeps to recognise it, TestOnlyLink the stored form of an
+	// external name.
+	TestOnlyHandle   = Token.handle
+	TestOnlyVerifier = Token.verifier
+	TestOnlyLink     = linkHash
+
+	// TestOnlySealPart and the others seal and open.
+	TestOnlySealPart      = sealPart
+	TestOnlyOpenPart      = openPart
+	TestOnlySealKey       = sealKey
+	TestOnlyOpenKey       = openKey
+	TestOnlyWrapKey       = Token.wrapKey
+	TestOnlySealSuccessor = sealSuccessor
+	TestOnlyOpenSuccessor = openSuccessor
+
+	// TestOnlyMaskForm and TestOnlyValidForm make and check a form token.
+	TestOnlyMaskForm  = maskCSRF
+	TestOnlyValidForm = validCSRF
+
+	// TestOnlySessionFormSecret returns the secret of a session's form tokens,
+	// TestOnlyVisitorFormSecret that of a visitor with this cookie.
+	TestOnlySessionFormSecret = func(k [32]byte) ([32]byte, error) {
+		return (&Session{key: k}).csrfSecretLocked()
+	}
+	TestOnlyVisitorFormSecret = func(namespace, cookie string) [32]byte {
+		return (&Manager{cfg: Config{Namespace: namespace}}).visitorSecret(cookie)
+	}
+)
+
+// TestOnlySlot is one value of a table.
+type TestOnlySlot struct {
+	Name         string
+	Flags, Codec byte
+	Value        []byte
+}
+
+func (s TestOnlySlot) inside() slot {
+	return slot{name: s.Name, flags: s.Flags, codec: s.Codec, value: s.Value}
+}
+
+// TestOnlyTable is the plaintext of the application's part.
+type TestOnlyTable []byte
+
+// Check reports whether the table is well formed.
+func (t TestOnlyTable) Check() error { return table(t).check() }
+
+// Get finds a slot.
+func (t TestOnlyTable) Get(name string) (TestOnlySlot, bool) {
+	s, ok := table(t).get(name)
+	return TestOnlySlot{s.name, s.flags, s.codec, s.value}, ok
+}
+
+// With returns a table with the slot, or without it if its value is nil.
+func (t TestOnlyTable) With(s TestOnlySlot) TestOnlyTable {
+	return TestOnlyTable(table(t).with(s.inside()))
+}
+
+// Only returns a table with the slots that have all of the flags.
+func (t TestOnlyTable) Only(flags byte) TestOnlyTable { return TestOnlyTable(table(t).only(flags)) }
+
+// Slots returns the slots in the order in which they are stored.
+func (t TestOnlyTable) Slots() (all []TestOnlySlot) {
+	for b := table(t).slots(); len(b) > 0; {
+		s, name, rest, err := nextSlot(b)
+		if err != nil {
+			return all
+		}
+		all, b = append(all, TestOnlySlot{string(name), s.flags, s.codec, s.value}), rest
+	}
+	return all
+}
