@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -191,7 +192,9 @@ var (
 func newWorld(t testing.TB, change func(*session.Config)) *world {
 	t.Helper()
 	w := &world{clock: newClock(), events: new(events), mux: http.NewServeMux()}
-	c := session.Config{Now: w.clock.Now, Observers: []func(session.Event){w.events.observe}}
+	c := session.Config{
+		Now: w.clock.Now, Observers: []func(session.Event){w.events.observe}, Logger: slog.New(slog.DiscardHandler),
+	}
 	if change != nil {
 		change(&c)
 	}

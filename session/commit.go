@@ -79,6 +79,9 @@ func (s *Session) recheck(ctx context.Context) {
 		s.setToken = false
 		s.status, s.err = statusEnded, ErrEnded
 	}
+	if verifier := s.token.verifier(r.Handle); err == nil && !r.Verifier.Equal(verifier) {
+		s.setToken = false // rotated again meanwhile, in an answer that was faster
+	}
 }
 
 // ownLocked takes a change of this request for what it has read: it does not
@@ -215,7 +218,7 @@ func (s *Session) swap(ctx context.Context, change func(table) (table, error)) e
 		return err
 	}
 	r, values, err := s.currentLocked(change != nil)
-	key := s.key
+	key, aead := s.key, s.cipherLocked()
 	s.mu.Unlock()
 	if err != nil {
 		return err
@@ -236,7 +239,7 @@ func (s *Session) swap(ctx context.Context, change func(table) (table, error)) e
 	parts := r.Parts
 	r.Parts = nil
 	if change != nil && !bytes.Equal(next, values) {
-		r.Parts = []store.Part{sealPart(key, &r, partApp, generation(parts)+1, next)}
+		r.Parts = []store.Part{sealPartWith(aead, &r, partApp, generation(parts)+1, next)}
 	}
 	err = s.m.store.Swap(ctx, r, s.m.now())
 	switch {
@@ -283,7 +286,7 @@ func (s *Session) storedLocked(r store.Record, parts []store.Part, values table,
 	r.Version++
 	s.record, s.confirm = r, false
 	if changed {
-		s.values, s.valuesOpen = values, true
+		s.values, s.valuesOpen, s.valuesErr = values, true, nil
 	}
 }
 
@@ -353,8 +356,9 @@ func (s *Session) mintLocked(r *store.Record, values table) (Token, dataKey) {
 func (s *Session) adoptNewLocked(token Token, key dataKey, r store.Record, values table) {
 	r.Version = 1
 	s.status, s.err = statusLive, nil
-	s.token, s.key, s.record = token, key, r
-	s.values, s.valuesOpen = values, true
+	s.token, s.record = token, r
+	s.setKeyLocked(key)
+	s.values, s.valuesOpen, s.valuesErr = values, true, nil
 	s.confirm, s.stepUp, s.fresh = false, false, true
 	s.setToken, s.clear = s.transport == store.Cookie, false
 }

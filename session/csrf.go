@@ -222,6 +222,8 @@ func (s *Session) verifyCSRFLocked(token string) error {
 	}
 	seed, ok := s.csrfSeedLocked()
 	switch {
+	case s.status == statusEnded && !(ok && validCSRF(s.m.visitorSecret(seed), token)):
+		return s.err // a late request with a form of the ended session: refused quietly
 	case ok && validCSRF(s.m.visitorSecret(seed), token):
 		return nil
 	case token == "":

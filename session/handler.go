@@ -34,6 +34,7 @@ package session
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
@@ -56,6 +57,7 @@ type Manager struct {
 	budget   *budget
 	locks    *locks
 	last     atomic.Int64 // the last time now has returned
+	clock    int64        // names our clock among those of other nodes
 
 	wakeup chan struct{}
 	stop   context.CancelFunc
@@ -76,7 +78,7 @@ func New(c Config) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg: c, store: c.Store, parts: []string{partApp}, origins: http.NewCrossOriginProtection(),
-		budget: newBudget(c.AnonymousPerMinute, c.AnonymousMax), locks: newLocks(),
+		clock: rand.Int64(), budget: newBudget(c.AnonymousPerMinute, c.AnonymousMax), locks: newLocks(c.StoreTimeout),
 		wakeup: make(chan struct{}, 1),
 	}
 	if l, ok := c.Store.(store.Local); ok {

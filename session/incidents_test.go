@@ -8,9 +8,9 @@ package session_test
 // in:
 //
 //	A9                              no defect: says who else has device-bound sessions
-//	CVE-2026-40575                  skip rules on X-Forwarded-Uri: gateway; that Config.Skip
-//	                                and the client address ignore such headers is tested
-//	                                with CVE-2026-45364
+//	CVE-2026-40575                  skip rules on X-Forwarded-Uri: gateway; that the client
+//	                                address ignores such headers is tested with
+//	                                CVE-2026-45364
 //	GHSA-5hvv, -pxq7, -7rh7, -vjrc  health-check agents, route matching, header smuggling:
 //	                                gateway; the library matches no routes
 //	GHSA-f24x                       session kept on the sign-in page: gateway

@@ -145,6 +145,9 @@ func (k Key[V]) Update(ctx context.Context, s *Session, change func(*V) error) e
 // Pop returns the value and removes it before it returns. Of several that pop one
 // value at the same time, one gets it.
 func (k Key[V]) Pop(ctx context.Context, s *Session) (v V, ok bool, err error) {
+	if s.isOver() {
+		return v, false, nil
+	}
 	err = s.update(ctx, k.name, func(found slot, present bool) (slot, error) {
 		var zero V
 		v, ok = zero, false
@@ -160,9 +163,6 @@ func (k Key[V]) Pop(ctx context.Context, s *Session) (v V, ok bool, err error) {
 	})
 	if err != nil {
 		var zero V
-		if errors.Is(err, ErrEnded) {
-			err = nil // there is nothing to take any more
-		}
 		return zero, false, err
 	}
 	return v, ok, nil

@@ -121,8 +121,9 @@ func (m *Manager) adoptLocked(s *Session, token Token, r store.Record, current b
 		}
 	}
 	s.status, s.err = statusLive, nil
-	s.token, s.record, s.key = token, r, key
-	s.values, s.valuesOpen = nil, false
+	s.token, s.record = token, r
+	s.setKeyLocked(key)
+	s.values, s.valuesOpen, s.valuesErr = nil, false, nil
 	s.confirm = current && r.Predecessor != nil && r.Predecessor.Confirmed.IsZero()
 	if r.LockedAt(s.opened) && !r.Locked {
 		m.noteLockLocked(s)
@@ -206,7 +207,7 @@ func (m *Manager) reloadLocked(ctx context.Context, s *Session) error {
 func (m *Manager) now() time.Time {
 	for {
 		t, last := m.cfg.Now().UnixNano(), m.last.Load()
-		if t <= last && last-t < int64(skew) {
+		if t <= last && last-t < int64(store.ClockSkew) {
 			t = last + 1
 		}
 		if m.last.CompareAndSwap(last, t) {
@@ -214,6 +215,3 @@ func (m *Manager) now() time.Time {
 		}
 	}
 }
-
-// skew is how much the clocks of two nodes may differ.
-const skew = 2 * time.Second

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"cloakroom.example/session/store"
 )
@@ -12,6 +13,8 @@ import (
 // session wait for each other, so that they do not meet as conflicts in the
 // store. Correctness does not depend on it.
 type locks struct {
+	patience time.Duration // how long to wait at most
+
 	mu   sync.Mutex
 	held map[lockKey]*waiters
 }
@@ -27,7 +30,9 @@ type waiters struct {
 	count int           // holder and waiters
 }
 
-func newLocks() *locks { return &locks{held: make(map[lockKey]*waiters)} }
+func newLocks(patience time.Duration) *locks {
+	return &locks{patience: patience, held: make(map[lockKey]*waiters)}
+}
 
 func (l *locks) acquire(ctx context.Context, k lockKey) (release func(), err error) {
 	l.mu.Lock()
@@ -39,15 +44,32 @@ func (l *locks) acquire(ctx context.Context, k lockKey) (release func(), err err
 	}
 	w.count++
 	l.mu.Unlock()
+	if err := w.wait(ctx, l.patience); err != nil {
+		l.leave(k, w)
+		return nil, err
+	}
+	return func() {
+		w.turn <- struct{}{}
+		l.leave(k, w)
+	}, nil
+}
+
+// wait waits for the turn, for a bounded time.
+func (w *waiters) wait(ctx context.Context, patience time.Duration) error {
 	select {
 	case <-w.turn:
-		return func() {
-			w.turn <- struct{}{}
-			l.leave(k, w)
-		}, nil
+		return nil
+	default:
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-w.turn:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("session: waiting for other changes of the session: %w", ErrUnavailable)
 	case <-ctx.Done():
-		l.leave(k, w)
-		return nil, fmt.Errorf("session: waiting for other changes of the session: %w: %w", ErrUnavailable, ctx.Err())
+		return fmt.Errorf("session: waiting for other changes of the session: %w: %w", ErrUnavailable, ctx.Err())
 	}
 }
 

@@ -97,7 +97,7 @@ func (m *Manager) checkIdentity(id *Identity) error {
 		return refuse("Idle", "is shorter than a second or longer than Absolute")
 	case id.Absolute > maxAbsolute:
 		return refuse("Absolute", "is longer than 400 days")
-	case id.AuthenticatedAt.After(m.cfg.Now().Add(skew)):
+	case id.AuthenticatedAt.After(m.cfg.Now().Add(store.ClockSkew)):
 		return refuse("AuthenticatedAt", "is in the future")
 	}
 	return nil
@@ -298,7 +298,7 @@ func (s *Session) replaceLocked(ctx context.Context, rn renewal, old *store.Reco
 	r.Subject, r.Assurance = subject, a
 	token, key := s.mintLocked(&r, values)
 	creation := store.Creation{
-		Record: r, Now: now, Max: s.m.cfg.MaxSessions, EvictOldest: s.m.cfg.EndOldest, Since: rn.since,
+		Record: r, Now: now, Max: s.m.cfg.MaxSessions, EvictOldest: s.m.cfg.EndOldest, Since: rn.since, Clock: s.m.clock,
 	}
 	if old != nil {
 		creation.Replace = &store.Replace{

@@ -85,8 +85,9 @@ const CauseLogout = "logout"
 // forgetLocked makes the request anonymous.
 func (s *Session) forgetLocked() {
 	s.status, s.err = statusNone, nil
-	s.token, s.key, s.record = Token{}, dataKey{}, store.Record{}
-	s.values, s.valuesOpen = nil, false
+	s.token, s.record = Token{}, store.Record{}
+	s.setKeyLocked(dataKey{})
+	s.values, s.valuesOpen, s.valuesErr = nil, false, nil
 	s.changes, s.reads = nil, nil
 	s.setToken, s.confirm, s.stepUp = false, false, false
 }

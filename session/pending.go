@@ -65,7 +65,7 @@ func (s *Session) createPendingLocked(ctx context.Context, id Identity, began ti
 		r.Assurance.At = now
 	}
 	token, _ := s.mintLocked(&r, nil)
-	if _, err := s.m.store.Create(ctx, store.Creation{Record: r, Now: now, Since: began}); err != nil {
+	if _, err := s.m.store.Create(ctx, store.Creation{Record: r, Now: now, Since: began, Clock: s.m.clock}); err != nil {
 		return fromStore("beginning login", err)
 	}
 	s.pending = cookieChange{set: true, value: token.Reveal()}

@@ -52,7 +52,7 @@ func (m *Manager) revoke(ctx context.Context, v store.Revocation) (int, error) {
 	defer cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v.Namespace, v.By, v.Now = m.cfg.Namespace, s.initiatorLocked(), m.now()
+	v.Namespace, v.By, v.Now, v.Clock = m.cfg.Namespace, s.initiatorLocked(), m.now(), m.clock
 	done, err := m.store.Revoke(ctx, v)
 	if err != nil {
 		return 0, fromStore("revoking", err)

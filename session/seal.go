@@ -38,7 +38,10 @@ func newDataKey() (k dataKey) {
 // seal encrypts plaintext under the key, bound to context: version byte, random
 // 96-bit nonce, AES-256-GCM ciphertext and tag.
 func seal(key [32]byte, plaintext, context []byte) []byte {
-	aead := newAEAD(key)
+	return sealWith(newAEAD(key), plaintext, context)
+}
+
+func sealWith(aead cipher.AEAD, plaintext, context []byte) []byte {
 	out := make([]byte, 1, 1+aead.Overhead()+len(plaintext))
 	out[0] = sealVersion
 	return aead.Seal(out, nil, plaintext, context)
@@ -46,13 +49,17 @@ func seal(key [32]byte, plaintext, context []byte) []byte {
 
 // open is the inverse of seal. There is no fallback to any other format.
 func open(key [32]byte, sealed, context []byte) ([]byte, error) {
+	return openWith(newAEAD(key), sealed, context)
+}
+
+func openWith(aead cipher.AEAD, sealed, context []byte) ([]byte, error) {
 	if len(sealed) == 0 {
 		return nil, errSeal
 	}
 	if sealed[0] != sealVersion {
 		return nil, fmt.Errorf("%w %d", errSealVersion, sealed[0])
 	}
-	plaintext, err := newAEAD(key).Open(nil, nil, sealed[1:], context)
+	plaintext, err := aead.Open(nil, nil, sealed[1:], context)
 	if err != nil {
 		return nil, errSeal
 	}
@@ -129,17 +136,27 @@ func appendFacts(b []byte, r *store.Record) []byte {
 
 // sealPart encrypts a part, bound to its session, name and generation.
 func sealPart(k dataKey, r *store.Record, name string, generation uint64, plaintext []byte) store.Part {
+	return sealPartWith(newAEAD(k), r, name, generation, plaintext)
+}
+
+// sealPartWith is sealPart with a cipher that is set up already.
+func sealPartWith(aead cipher.AEAD, r *store.Record, name string, generation uint64, plaintext []byte) store.Part {
 	var buffer [128]byte
 	return store.Part{
 		Name: name, Generation: generation,
-		Sealed: seal(k, plaintext, appendPart(buffer[:0], r, name, generation)),
+		Sealed: sealWith(aead, plaintext, appendPart(buffer[:0], r, name, generation)),
 	}
 }
 
 // openPart is the inverse of sealPart.
 func openPart(k dataKey, r *store.Record, p store.Part) ([]byte, error) {
+	return openPartWith(newAEAD(k), r, p)
+}
+
+// openPartWith is openPart with a cipher that is set up already.
+func openPartWith(aead cipher.AEAD, r *store.Record, p store.Part) ([]byte, error) {
 	var buffer [128]byte
-	plaintext, err := open(k, p.Sealed, appendPart(buffer[:0], r, p.Name, p.Generation))
+	plaintext, err := openWith(aead, p.Sealed, appendPart(buffer[:0], r, p.Name, p.Generation))
 	if err != nil {
 		return nil, fmt.Errorf("opening part %q: %w", p.Name, err)
 	}
@@ -163,8 +180,11 @@ func sealSuccessor(old, successor Token, h store.Handle) []byte {
 // openSuccessor is the inverse of sealSuccessor.
 func openSuccessor(old Token, sealed []byte, h store.Handle) (Token, error) {
 	secret, err := open(old.derive(domainSuccessor, h), sealed, []byte("cloakroom/1/successor\x00"))
-	if err != nil || len(secret) != secretSize {
-		return Token{}, fmt.Errorf("opening successor: %w", errors.Join(err, errSeal))
+	if err == nil && len(secret) != secretSize {
+		err = errSeal
+	}
+	if err != nil {
+		return Token{}, fmt.Errorf("opening successor: %w", err)
 	}
 	copy(old.secret[:], secret)
 	return old, nil

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"io"
@@ -44,9 +45,11 @@ type Session struct {
 	origin store.Client
 	half   *store.Record // the half-open login, once it was looked for
 
-	key        dataKey // zero until it is needed
-	values     table   // as stored; opened when needed
+	key        dataKey     // zero until it is needed
+	aead       cipher.AEAD // under key, once it is needed
+	values     table       // as stored; opened when needed
 	valuesOpen bool
+	valuesErr  error // why they do not open
 
 	changes []slot // deferred, the last one of a name counts
 	reads   []slot // what this request has read, as it was; value nil means absent
@@ -245,6 +248,14 @@ func (s *Session) read(name string, note bool) (slot, bool, error) {
 	return found, ok, nil
 }
 
+// isOver reports whether the session had ended before this request could use it:
+// there is nothing in it, which is no error.
+func (s *Session) isOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status == statusEnded
+}
+
 // noteReadLocked remembers what this request has seen of a value.
 func (s *Session) noteReadLocked(seen slot) {
 	if i := s.readLocked(seen.name); i >= 0 {
@@ -323,16 +334,17 @@ func (s *Session) changeableLocked() error {
 
 // openLocked opens the values of a live session, once.
 func (s *Session) openLocked() error {
-	if s.valuesOpen {
-		return nil
+	if s.valuesOpen || s.valuesErr != nil {
+		return s.valuesErr
 	}
 	if err := s.openKeyLocked(); err != nil {
 		return err
 	}
-	values, err := openValues(s.key, &s.record)
+	values, err := openValues(s.cipherLocked(), &s.record)
 	if err != nil {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: s.record.Handle, Subject: s.record.Subject, Cause: err.Error()})
-		return errors.Join(ErrUndecodable, err)
+		s.valuesErr = errors.Join(ErrUndecodable, err) // reported once
+		return s.valuesErr
 	}
 	s.values, s.valuesOpen = values, true
 	return nil
@@ -347,17 +359,33 @@ func (s *Session) openKeyLocked() error {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: s.record.Handle, Subject: s.record.Subject, Cause: err.Error()})
 		return errors.Join(ErrUndecodable, err)
 	}
-	s.key = key
+	s.setKeyLocked(key)
 	return nil
 }
 
+// setKeyLocked sets the data key of the session.
+func (s *Session) setKeyLocked(key dataKey) {
+	if s.key != key {
+		s.key, s.aead = key, nil
+	}
+}
+
+// cipherLocked returns the cipher under the data key. Setting one up costs as
+// much as using it, so that it is kept.
+func (s *Session) cipherLocked() cipher.AEAD {
+	if s.aead == nil {
+		s.aead = newAEAD(s.key)
+	}
+	return s.aead
+}
+
 // openValues opens the application's part of a record.
-func openValues(key dataKey, r *store.Record) (table, error) {
+func openValues(aead cipher.AEAD, r *store.Record) (table, error) {
 	i := slices.IndexFunc(r.Parts, func(p store.Part) bool { return p.Name == partApp })
 	if i < 0 {
 		return nil, nil
 	}
-	plaintext, err := openPart(key, r, r.Parts[i])
+	plaintext, err := openPartWith(aead, r, r.Parts[i])
 	if err != nil {
 		return nil, err
 	}
@@ -366,6 +394,10 @@ func openValues(key dataKey, r *store.Record) (table, error) {
 
 // detached returns a context for store operations on behalf of a request that must
 // not be cancelled by the client hanging up.
+// A store in this process has nothing to wait for.
 func (m *Manager) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	if m.local {
+		return context.WithoutCancel(ctx), func() {}
+	}
 	return context.WithTimeout(context.WithoutCancel(ctx), m.cfg.StoreTimeout)
 }

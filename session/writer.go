@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"cloakroom.example/session/store"
 )
 
 // writer stores the session before the first byte of the response, and adds its
@@ -150,10 +152,16 @@ func (s *Session) emitHeaders(h http.Header) {
 		// Not the handler's choice: a cache that kept this response would hand
 		// one user's cookie to others.
 		h.Set("Cache-Control", "no-store")
+		h.Del("CDN-Cache-Control") // would prevail over it (RFC 9213)
+		h.Del("Surrogate-Control")
 	case s.accessed && signedIn && h.Get("Cache-Control") == "":
 		h.Set("Cache-Control", "no-store")
 	}
-	if len(cookies) > 0 || s.accessed {
+	switch {
+	case len(cookies) == 0 && !s.accessed:
+	case s.transport == store.Bearer:
+		addVary(h, "Authorization")
+	default:
 		addVary(h, "Cookie")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 )
@@ -25,10 +26,14 @@ const (
 	flagsKnown     = 1<<iota - 1
 )
 
+// headSizeAt is where the size of the head stands, in four bytes. The head is
+// everything but the sealed bytes of the parts, which follow it.
+const headSizeAt = 5
+
 // Append appends the encoding of r, parts included, to b.
 func (r *Record) Append(b []byte) []byte {
-	flags := r.flags()
-	b = append(b, recordVersion, flags, byte(r.State), byte(r.Transport), r.Assurance.Level)
+	start, flags := len(b), r.flags()
+	b = append(b, recordVersion, flags, byte(r.State), byte(r.Transport), r.Assurance.Level, 0, 0, 0, 0)
 	b = append(b, r.Handle[:]...)
 	b = append(b, r.Verifier[:]...)
 	for _, t := range []time.Time{r.Created, r.Seen, r.Rotated, r.Assurance.At, r.Deadline, r.Limit} {
@@ -62,6 +67,10 @@ func (r *Record) Append(b []byte) []byte {
 	}
 	b = appendString(b, r.Label)
 	b = r.appendLists(b)
+	binary.BigEndian.PutUint32(b[start+headSizeAt:], uint32(len(b)-start))
+	for _, p := range r.Parts {
+		b = append(b, p.Sealed...)
+	}
 	return b
 }
 
@@ -80,7 +89,7 @@ func (r *Record) appendLists(b []byte) []byte {
 	for _, p := range r.Parts {
 		b = appendString(b, p.Name)
 		b = binary.AppendUvarint(b, p.Generation)
-		b = appendBytes(b, p.Sealed)
+		b = binary.AppendUvarint(b, uint64(len(p.Sealed)))
 	}
 	return b
 }
@@ -114,22 +123,30 @@ func DecodeRecord(b []byte) (Record, error) {
 	if b[0] != recordVersion {
 		return Record{}, fmt.Errorf("decoding record: unknown version %d: %w", b[0], ErrFormat)
 	}
-	d := decoder{b: b, s: string(b), at: 1}
+	if len(b) < headSizeAt+4 || binary.BigEndian.Uint32(b[headSizeAt:]) > uint32(len(b)) {
+		return Record{}, fmt.Errorf("decoding record: malformed head of %d bytes: %w", len(b), ErrFormat)
+	}
+	head := b[:binary.BigEndian.Uint32(b[headSizeAt:])]
+	d := decoder{b: head, s: string(head), at: 1}
 	r := d.record()
-	if d.bad || d.at != len(b) {
+	whole := d.at == len(head)
+	d.sealed(&r, b)
+	if d.bad || !whole || d.at != len(b) {
 		return Record{}, fmt.Errorf("decoding record: malformed at byte %d of %d: %w", d.at, len(b), ErrFormat)
 	}
 	return r, nil
 }
 
-// decoder reads an encoded record. Strings are cut from one copy of the input,
-// so that decoding costs two allocations however many strings there are. After
-// the first fault it stays at it and everything reads as zero.
+// decoder reads an encoded record. Strings are cut from one copy of the head, so
+// that decoding costs one allocation however many strings there are. After the
+// first fault it stays at it and everything reads as zero.
 type decoder struct {
-	b   []byte
-	s   string
-	at  int
-	bad bool
+	b     []byte
+	s     string
+	at    int
+	bad   bool
+	sizes [4]int // of the first parts …
+	more  []int  // … and of the others
 }
 
 func (d *decoder) record() (r Record) {
@@ -138,6 +155,7 @@ func (d *decoder) record() (r Record) {
 		d.bad = true
 	}
 	r.State, r.Transport, r.Assurance.Level = State(d.byte()), Transport(d.byte()), d.byte()
+	d.take(4) // the size of the head
 	copy(r.Handle[:], d.take(len(r.Handle)))
 	copy(r.Verifier[:], d.take(len(r.Verifier)))
 	for _, t := range []*time.Time{&r.Created, &r.Seen, &r.Rotated, &r.Assurance.At, &r.Deadline, &r.Limit} {
@@ -199,11 +217,41 @@ func (d *decoder) lists(r *Record) {
 		}
 	}
 	if n := d.count(3); n > 0 {
-		r.Parts = make([]Part, n)
+		r.Parts, d.more = make([]Part, n), make([]int, max(0, n-len(d.sizes)))
 		for i := range r.Parts {
-			r.Parts[i] = Part{Name: d.string(), Generation: d.uvarint(), Sealed: d.bytes()}
+			r.Parts[i] = Part{Name: d.string(), Generation: d.uvarint()}
+			*d.sizeOf(i) = d.size()
 		}
 	}
+}
+
+// sealed cuts the sealed bytes of the parts from behind the head.
+func (d *decoder) sealed(r *Record, b []byte) {
+	d.b = b
+	for i := range r.Parts {
+		if n := *d.sizeOf(i); n > 0 {
+			r.Parts[i].Sealed = d.take(n)
+		}
+	}
+}
+
+// sizeOf returns where the size of part i is kept. There are hardly ever more
+// than a few parts.
+func (d *decoder) sizeOf(i int) *int {
+	if i < len(d.sizes) {
+		return &d.sizes[i]
+	}
+	return &d.more[i-len(d.sizes)]
+}
+
+// size reads the size of something that lies elsewhere.
+func (d *decoder) size() int {
+	n := d.uvarint()
+	if n > math.MaxInt32 {
+		d.bad = true
+		return 0
+	}
+	return int(n)
 }
 
 func (d *decoder) take(n int) []byte {

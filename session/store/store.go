@@ -47,7 +47,7 @@
 // # Time
 //
 // Times have nanosecond resolution; the zero [time.Time] means "not set".
-// Clocks of different nodes may differ by up to two seconds.
+// Clocks of different nodes may differ by up to two seconds, [ClockSkew].
 package store
 
 import (
@@ -179,6 +179,29 @@ type Creation struct {
 	// that refuses the creation with ErrRevoked, even where it was restricted
 	// by AuthenticatedBefore. Zero means no check.
 	Since time.Time
+	// Clock names the clock that Since was read from: a number, not negative,
+	// that each node makes up. See [Creation.Overtook].
+	Clock int64
+}
+
+// ClockSkew is how much the clocks of two nodes may differ.
+const ClockSkew = 2 * time.Second
+
+// SeveralClocks stands for revocations that were timed by different clocks.
+const SeveralClocks int64 = -1
+
+// Overtook reports whether a revocation at the given time by the given clock came
+// after the beginning of the authentication behind c. Where one clock has timed
+// both, it knows; where it was two, the one of the revocation may be behind, and
+// logins of the seconds after it are refused too.
+func (c Creation) Overtook(at time.Time, clock int64) bool {
+	if c.Since.IsZero() || at.IsZero() {
+		return false
+	}
+	if clock != c.Clock {
+		at = at.Add(ClockSkew)
+	}
+	return at.After(c.Since)
 }
 
 // Replace names the record that a creation supersedes, as the creator has seen
@@ -252,6 +275,8 @@ type Revocation struct {
 	Cause string
 	By    string
 	Now   time.Time
+	// Clock names the clock that Now was read from, see [Creation.Clock].
+	Clock int64
 }
 
 // Revoked is the result of [Store.Revoke].

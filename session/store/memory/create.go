@@ -32,11 +32,11 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Created, er
 // createLocked does the work of Create under the locks of the record's keys.
 func (sp *space) createLocked(r *store.Record, c store.Creation, keys []key) (evicted []store.Handle, replaced *store.Record, err error) {
 	epoch := sp.epoch.now()
-	if epoch.overtook(c.Since) {
+	if c.Overtook(epoch.latest, epoch.clock) {
 		return nil, nil, store.ErrRevoked
 	}
 	for _, k := range keys {
-		if sp.keyShardOf(k).overtookLocked(k, c.Since) {
+		if sp.keyShardOf(k).overtookLocked(k, c) {
 			return nil, nil, store.ErrRevoked
 		}
 	}
@@ -78,7 +78,7 @@ func (sp *space) exchange(r *store.Record, c store.Creation, epoch uint32) (*sto
 		if !found {
 			return nil, store.ErrNotFound
 		}
-		stored := replacedIn.record(i, sp)
+		stored := replacedIn.peek(i, sp)
 		if !stored.Alive(c.Now) {
 			return nil, store.ErrNotFound
 		}

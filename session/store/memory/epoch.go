@@ -24,8 +24,9 @@ type epochState struct {
 	// revocations are all there ever were; the n-th one made the number n.
 	// Administrators revoke everything rarely enough to keep them.
 	revocations []revocation
-	// latest is when the last of them happened.
+	// latest is when the last of them happened, by which clock.
 	latest time.Time
+	clock  int64
 }
 
 type revocation struct {
@@ -51,6 +52,11 @@ func (e *epoch) revoke(v store.Revocation) {
 	state.revocations = append(slices.Clip(state.revocations), revocation{
 		before: v.AuthenticatedBefore, end: store.End{At: v.Now, Cause: v.Cause, By: v.By},
 	})
+	if len(state.revocations) > 1 && state.clock != v.Clock {
+		state.clock = store.SeveralClocks
+	} else {
+		state.clock = v.Clock
+	}
 	if v.Now.After(state.latest) {
 		state.latest = v.Now
 	}
@@ -69,10 +75,4 @@ func (e *epoch) apply(r *store.Record, created uint32) {
 			return
 		}
 	}
-}
-
-// overtook reports whether everything was revoked after an authentication that
-// began at since.
-func (s epochState) overtook(since time.Time) bool {
-	return !since.IsZero() && s.latest.After(since)
 }

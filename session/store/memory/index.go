@@ -54,7 +54,8 @@ type keyShard struct {
 type entry struct {
 	live    uint32
 	ended   uint32
-	revoked int64 // when it was last revoked, nanoseconds
+	revoked int64 // when it was last revoked, nanoseconds …
+	clock   int64 // … by which clock
 }
 
 type node struct {
@@ -182,19 +183,26 @@ func (ks *keyShard) handles(k key, ended bool) (all []store.Handle) {
 }
 
 // markLocked remembers when a key was revoked.
-func (ks *keyShard) markLocked(k key, at time.Time) {
-	e := ks.entries[k]
-	if n := nanos(at); n > e.revoked {
-		e.revoked = n
-		ks.entries[k] = e
-		ks.marks = append(ks.marks, mark{n, k})
+func (ks *keyShard) markLocked(k key, v store.Revocation) {
+	e, at := ks.entries[k], nanos(v.Now)
+	switch {
+	case e.revoked == 0:
+		e.clock = v.Clock
+	case e.clock != v.Clock:
+		e.clock = store.SeveralClocks
 	}
+	if at > e.revoked {
+		e.revoked = at
+		ks.marks = append(ks.marks, mark{at, k})
+	}
+	ks.entries[k] = e
 }
 
-// overtookLocked reports whether the key was revoked after an authentication
-// that began at since.
-func (ks *keyShard) overtookLocked(k key, since time.Time) bool {
-	return !since.IsZero() && ks.entries[k].revoked > nanos(since)
+// overtookLocked reports whether the key was revoked after the authentication
+// behind the creation began.
+func (ks *keyShard) overtookLocked(k key, c store.Creation) bool {
+	e := ks.entries[k]
+	return e.revoked != 0 && c.Overtook(time.Unix(0, e.revoked), e.clock)
 }
 
 // forget drops revocation times that are older than tombstones live.
@@ -205,7 +213,7 @@ func (ks *keyShard) forget(before time.Time) {
 	for ; n < len(ks.marks) && ks.marks[n].at < nanos(before); n++ {
 		k := ks.marks[n].key
 		if e := ks.entries[k]; e.revoked == ks.marks[n].at {
-			e.revoked = 0
+			e.revoked, e.clock = 0, 0
 			ks.setLocked(k, e)
 		}
 	}

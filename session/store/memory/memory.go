@@ -148,7 +148,7 @@ func (s *Store) Swap(ctx context.Context, r store.Record, now time.Time) error {
 	if !found {
 		return store.ErrNotFound
 	}
-	stored := sh.record(i, sp)
+	stored := sh.peek(i, sp)
 	if !stored.Alive(now) {
 		return store.ErrNotFound
 	}
@@ -177,7 +177,7 @@ func (s *Store) Touch(ctx context.Context, namespace string, touches []store.Tou
 		sh.mu.Lock()
 		if i, found := sh.byHandle[t.Handle]; found {
 			// Seen is kept beside the encoded record, which stays as it is.
-			if r := sh.record(i, sp); r.Touch(t.Seen) {
+			if r := sh.peek(i, sp); r.Touch(t.Seen) {
 				sh.metas.at(i).seen = r.Seen.UnixNano()
 			}
 		}

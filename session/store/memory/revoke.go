@@ -41,7 +41,7 @@ func (sp *space) revokeOne(h store.Handle, v store.Revocation) (store.Record, bo
 	if !found {
 		return store.Record{}, false
 	}
-	r := sh.record(i, sp)
+	r := sh.peek(i, sp)
 	if !r.Revoke(v) {
 		return r, false
 	}
@@ -55,7 +55,7 @@ func (sp *space) revokeKey(k key, v store.Revocation) (done store.Revoked) {
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
 	if v.Effect == store.EffectEnd {
-		ks.markLocked(k, v.Now)
+		ks.markLocked(k, v)
 	}
 	ks.walkLocked(k, func(h store.Handle) bool {
 		r, changed := sp.revokeOne(h, v)

@@ -115,11 +115,17 @@ func (sp *space) stored(h store.Handle) bool {
 	return found
 }
 
-// record decodes record i for use under the lock. Its byte slices belong to the
-// caller.
+// record decodes a copy of record i, which the caller may keep.
 func (sh *shard) record(i uint32, sp *space) store.Record {
 	m := sh.metas.at(i)
 	return decode(append([]byte(nil), sh.slab.bytes(m.data)...), m, sp)
+}
+
+// peek decodes record i in place: its byte slices are valid under the lock only.
+// Nothing of them is left in a record that has become a tombstone.
+func (sh *shard) peek(i uint32, sp *space) store.Record {
+	m := sh.metas.at(i)
+	return decode(sh.slab.bytes(m.data), m, sp)
 }
 
 func decode(raw []byte, m *meta, sp *space) store.Record {

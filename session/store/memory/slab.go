@@ -17,7 +17,7 @@ type ref struct {
 	class uint8
 }
 
-// class holds the strings of one size, a fixed number of slots in each chunk.
+// class holds the strings of one size.
 type class struct {
 	chunks [][]byte
 	free   []uint32
@@ -25,9 +25,10 @@ type class struct {
 }
 
 const (
-	chunkSlots = 32
-	fineStep   = 32   // sizes up to fineMost grow by this much …
-	fineMost   = 1024 // … and beyond by an eighth of a power of two
+	firstSlots = 8        // of a class: small stores stay small …
+	chunkBytes = 32 << 10 // … and large ones waste little of each chunk
+	fineStep   = 32       // sizes up to fineMost grow by this much …
+	fineMost   = 1024     // … and beyond by an eighth of a power of two
 	coarse     = 8
 	classCount = fineMost/fineStep + 7*coarse // the largest is 128 KiB
 	largeClass = 255
@@ -69,8 +70,12 @@ func (s *slab) put(b []byte) ref {
 	} else {
 		r.slot = c.used
 		c.used++
-		if int(r.slot/chunkSlots) == len(c.chunks) {
-			c.chunks = append(c.chunks, make([]byte, chunkSlots*sizeOf(r.class)))
+		if chunk, _ := place(r); chunk == len(c.chunks) {
+			slots := uint32(firstSlots)
+			if chunk > 0 {
+				slots = slotsOf(sizeOf(r.class))
+			}
+			c.chunks = append(c.chunks, make([]byte, slots*sizeOf(r.class)))
 		}
 	}
 	copy(s.bytes(r), b)
@@ -93,10 +98,22 @@ func (s *slab) bytes(r ref) []byte {
 	if r.class == largeClass {
 		return s.large[r.slot]
 	}
-	size := sizeOf(r.class)
-	at := r.slot % chunkSlots * size
-	return s.classes[r.class].chunks[r.slot/chunkSlots][at : at+r.size]
+	chunk, at := place(r)
+	return s.classes[r.class].chunks[chunk][at : at+r.size]
 }
+
+// place returns the chunk of a slot and the offset in it.
+func place(r ref) (chunk int, at uint32) {
+	size := sizeOf(r.class)
+	if r.slot < firstSlots {
+		return 0, r.slot * size
+	}
+	slots := slotsOf(size)
+	return int(1 + (r.slot-firstSlots)/slots), (r.slot - firstSlots) % slots * size
+}
+
+// slotsOf returns how many slots a full chunk has.
+func slotsOf(size uint32) uint32 { return max(chunkBytes/size, 4) }
 
 // drop frees the string.
 func (s *slab) drop(r ref) {

@@ -165,7 +165,7 @@ func (w *sweeper) hold(sh *shard, a *agenda, now time.Time, settle func(*shard, 
 		if i == 0 {
 			return false
 		}
-		r := sh.record(i, w.space)
+		r := sh.peek(i, w.space)
 		if w.full() {
 			w.swept.More = true
 			later = append(later, i)

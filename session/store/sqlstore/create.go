@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"cloakroom.example/session/store"
 )
@@ -60,7 +59,7 @@ func (s *Store) create(ctx context.Context, tx tx, c *store.Creation, head []byt
 			return done, err
 		}
 	}
-	if err := s.overtaken(ctx, tx, c.Record.Namespace, names, c.Since); err != nil {
+	if err := s.overtaken(ctx, tx, c, names); err != nil {
 		return done, err
 	}
 	evict, err := s.overLimit(ctx, tx, c)
@@ -95,15 +94,18 @@ func (s *Store) create(ctx context.Context, tx tx, c *store.Creation, head []byt
 	return done, nil
 }
 
-// overtaken says whether one of the names, or everything, was revoked after an
-// authentication that began at since.
-func (s *Store) overtaken(ctx context.Context, tx tx, namespace string, names []name, since time.Time) error {
-	if since.IsZero() {
+// overtaken says whether one of the names, or everything, was revoked after the
+// authentication behind the creation began.
+func (s *Store) overtaken(ctx context.Context, tx tx, c *store.Creation, names []name) error {
+	if c.Since.IsZero() {
 		return nil
 	}
+	// Says what store.Creation.Overtook says.
+	const later = ` AND at + CASE WHEN clock = ? THEN 0 ELSE ? END > ?`
+	when := []any{c.Clock, int64(store.ClockSkew), nanos(c.Since)}
 	for _, n := range names {
-		late, err := exists(ctx, tx, `SELECT 1 FROM session_revocations WHERE namespace = ? AND kind = ? AND name = ? AND at > ?`,
-			namespace, n.kind, n.value, nanos(since))
+		late, err := exists(ctx, tx, `SELECT 1 FROM session_revocations WHERE namespace = ? AND kind = ? AND name = ?`+later,
+			append([]any{c.Record.Namespace, n.kind, n.value}, when...)...)
 		if err != nil {
 			return err
 		}
@@ -111,8 +113,8 @@ func (s *Store) overtaken(ctx context.Context, tx tx, namespace string, names []
 			return store.ErrRevoked
 		}
 	}
-	late, err := exists(ctx, tx, `SELECT 1 FROM session_epochs WHERE namespace = ? AND at > ? LIMIT 1`,
-		namespace, nanos(since))
+	late, err := exists(ctx, tx, `SELECT 1 FROM session_epochs WHERE namespace = ?`+later+` LIMIT 1`,
+		append([]any{c.Record.Namespace}, when...)...)
 	if err == nil && late {
 		return store.ErrRevoked
 	}

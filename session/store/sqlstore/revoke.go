@@ -104,7 +104,7 @@ func (s *Store) remember(ctx context.Context, tx tx, v store.Revocation, n name)
 	if v.Effect != store.EffectEnd || v.OnlyExpired {
 		return nil
 	}
-	_, err := tx.exec(ctx, s.dialect.upsertRevocation, v.Namespace, n.kind, n.value, nanos(v.Now))
+	_, err := tx.exec(ctx, s.dialect.upsertRevocation, v.Namespace, n.kind, n.value, nanos(v.Now), v.Clock)
 	return err
 }
 
@@ -114,8 +114,8 @@ func (s *Store) revokeAll(ctx context.Context, tx tx, v store.Revocation) error 
 			return err
 		}
 	}
-	_, err := tx.exec(ctx, `INSERT INTO session_epochs (namespace, epoch, auth_before, at, cause, ended_by) `+
-		`SELECT ?, COALESCE(MAX(epoch), 0) + 1, ?, ?, ?, ? FROM session_epochs WHERE namespace = ?`,
-		v.Namespace, nanos(v.AuthenticatedBefore), nanos(v.Now), v.Cause, v.By, v.Namespace)
+	_, err := tx.exec(ctx, `INSERT INTO session_epochs (namespace, epoch, auth_before, at, clock, cause, ended_by) `+
+		`SELECT ?, COALESCE(MAX(epoch), 0) + 1, ?, ?, ?, ?, ? FROM session_epochs WHERE namespace = ?`,
+		v.Namespace, nanos(v.AuthenticatedBefore), nanos(v.Now), v.Clock, v.Cause, v.By, v.Namespace)
 	return err
 }

@@ -35,8 +35,8 @@ func SQLite() Dialect {
 		orIgnore:   ` ON CONFLICT DO NOTHING`,
 		upsertPart: `INSERT INTO session_parts (namespace, handle, name, generation, sealed) VALUES (?, ?, ?, ?, ?) ` +
 			`ON CONFLICT DO UPDATE SET generation = excluded.generation, sealed = excluded.sealed`,
-		upsertRevocation: `INSERT INTO session_revocations (namespace, kind, name, at) VALUES (?, ?, ?, ?) ` +
-			`ON CONFLICT DO UPDATE SET at = MAX(at, excluded.at)`,
+		upsertRevocation: `INSERT INTO session_revocations (namespace, kind, name, at, clock) VALUES (?, ?, ?, ?, ?) ` +
+			`ON CONFLICT DO UPDATE SET at = MAX(at, excluded.at), clock = CASE WHEN clock = excluded.clock THEN clock ELSE -1 END`,
 		failure: sqliteFailure,
 	}
 	d.open = func(ctx context.Context, db *sql.DB, o Options) (engine, error) {

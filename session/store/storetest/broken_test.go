@@ -41,6 +41,7 @@ func broken() map[string][]string {
 		"replaced lives on":            {"I3/replace_ends_the_old", "I1/swap_and_touch_after_replace", "I6/parallel_replaces_keep_the_limit"},
 		"replace ignores version":      {"I3/replace_at_wrong_version"},
 		"replace ignores a lock":       {"I4/replace_of_unseen_lock"},
+		"clocks trusted":               {"I5/since_by_another_clock"},
 		"replaced checked, then ended": {"I3/replace_races_replace", "I3/replace_races_swap", "I3/replace_races_revoke"},
 
 		"refused, and yet replaced":     {"I3/refused_replace_changes_nothing"},

@@ -54,7 +54,7 @@ func (m *model) refusals(c store.Creation) (must, may []error) {
 	if c.Replace != nil {
 		old := m.records[store.Key{Namespace: c.Record.Namespace, Handle: c.Replace.Handle}]
 		must = append(must, unchangeable(old, c.Replace.Version, c.Now)...)
-		if len(must) == 0 && !c.Replace.Fits(&old.Record) {
+		if old != nil && !old.Ended() && !c.Replace.Fits(&old.Record) {
 			must = append(must, store.ErrConflict)
 		}
 	}
@@ -117,7 +117,7 @@ func (m *model) surplus(c store.Creation) int {
 func (m *model) overtaken(c store.Creation) (must, may bool) {
 	for _, v := range m.revocations {
 		aimed := v.All || v.Subject != "" && v.Subject == c.Record.Subject || v.Link != (store.Link{}) && c.Record.HasLink(v.Link)
-		if c.Since.IsZero() || v.Namespace != c.Record.Namespace || !aimed || v.Now.Before(c.Since) {
+		if c.Since.IsZero() || v.Namespace != c.Record.Namespace || !aimed || !v.Now.Equal(c.Since) && !c.Overtook(v.Now, v.Clock) {
 			continue
 		}
 		authenticated := c.Record.Assurance.At

@@ -109,14 +109,17 @@ func (s *simple) rivals(c store.Creation) (rs []store.Record, err error) {
 }
 
 func target(v store.Revocation) string {
-	return fmt.Sprintf("%q %q %x %t %t", v.Namespace, v.Subject, v.Link, v.All, v.AuthenticatedBefore.IsZero())
+	return fmt.Sprintf("%q %q %x %t %t %d", v.Namespace, v.Subject, v.Link, v.All, v.AuthenticatedBefore.IsZero(), v.Clock)
 }
 
 func (s *simple) overtaken(c store.Creation) bool {
 	for _, v := range s.revocations {
+		if s.is("clocks trusted") {
+			v.Clock = c.Clock
+		}
 		old := c.Record.Assurance.At
 		spared := !v.AuthenticatedBefore.IsZero() && (old.IsZero() || !old.Before(v.AuthenticatedBefore))
-		if v.Namespace == c.Record.Namespace && (s.names(v, &c.Record) || s.is("revocations concern everybody")) && !spared && v.Now.After(c.Since) && !c.Since.IsZero() {
+		if v.Namespace == c.Record.Namespace && (s.names(v, &c.Record) || s.is("revocations concern everybody")) && !spared && c.Overtook(v.Now, v.Clock) {
 			return true
 		}
 	}

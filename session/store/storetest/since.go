@@ -14,6 +14,7 @@ func sinceCases() []Case {
 		named{"since_before_revocation_is_refused", sinceRefused},
 		named{"since_concerns_the_revoked_only", sinceOthers},
 		named{"since_survives_later_revocations", sinceKeepsLatest},
+		named{"since_by_another_clock", sinceOtherClock},
 		named{"since_of_an_authentication_revoked", sinceAuthenticated},
 		named{"create_races_revoke_subject", func(w *world) { createRacesRevoke(w, "subject") }},
 		named{"create_races_revoke_link", func(w *world) { createRacesRevoke(w, "link") }},
@@ -68,6 +69,35 @@ func sinceOthers(w *world) {
 	other := w.login("alice", at(0))
 	other.Record.Namespace = "third"
 	w.mustCreate(other)
+}
+
+// sinceOtherClock: the clock of the node that revokes may be behind the one of the
+// node where the login began.
+func sinceOtherClock(w *world) {
+	for name, v := range map[string]store.Revocation{"subject": {Subject: "alice"}, "link": {Link: linkOf(1)}, "all": {All: true}} {
+		for revoking, tolerance := range map[int64]time.Duration{7: 0, 8: store.ClockSkew} {
+			w.ns = fmt.Sprint("clocks ", w.serial.Add(1)) // nothing revoked yet
+			v.Now, v.Clock = at(0), revoking
+			w.revoke(v)
+			for since, overtaken := range map[time.Duration]bool{tolerance - 1: true, tolerance + 1: false} {
+				c := w.login("alice", at(since), linked(1))
+				c.Clock = 7
+				if overtaken {
+					w.refused(c, store.ErrRevoked)
+				} else {
+					w.mustCreate(c)
+					w.same("login "+since.String()+" after a revocation of "+name, c.Record)
+				}
+			}
+		}
+	}
+	w.ns = fmt.Sprint("clocks ", w.serial.Add(1)) // nothing revoked yet
+	for clock := range int64(2) {                 // once there were two, neither can be sure
+		w.revoke(store.Revocation{Subject: "alice", Now: at(0), Clock: clock})
+	}
+	c := w.login("alice", at(time.Second))
+	c.Clock = 1
+	w.refused(c, store.ErrRevoked)
 }
 
 // sinceKeepsLatest: a revocation by a node whose clock is behind does not

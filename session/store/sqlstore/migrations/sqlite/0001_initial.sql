@@ -70,6 +70,7 @@ CREATE TABLE session_epochs (
     epoch       INTEGER NOT NULL,
     auth_before INTEGER NOT NULL,
     at          INTEGER NOT NULL,
+    clock       INTEGER NOT NULL, -- which node's, by its own number
     cause       TEXT    NOT NULL,
     ended_by    TEXT    NOT NULL,
     PRIMARY KEY (namespace, epoch)
@@ -82,6 +83,7 @@ CREATE TABLE session_revocations (
     kind      TEXT    NOT NULL, -- 'subject' or 'link'
     name      BLOB    NOT NULL, -- the subject's bytes, or the link
     at        INTEGER NOT NULL,
+    clock     INTEGER NOT NULL, -- -1: there were several
     PRIMARY KEY (namespace, kind, name)
 ) STRICT, WITHOUT ROWID;
 
