@@ -13,8 +13,8 @@ import (
 // account together, so that nobody can lock out somebody else; and for a source
 // alone, so that trying one password on many names is no way round.
 const (
-	triesPerAccount = 5
-	triesPerSource  = 30
+	triesPerAccount = 20
+	triesPerSource  = 100
 	accountEvery    = 10 * time.Second
 	sourceEvery     = 2 * time.Second
 )
@@ -37,24 +37,27 @@ type attempt struct {
 	account string
 }
 
-// take counts one attempt. It returns zero if it may be made, and otherwise how
-// long to wait, in whole seconds.
-func (a *attempts) take(source netip.Prefix, account string, now time.Time) time.Duration {
+// take counts one attempt. It returns how long to wait, in whole seconds, if the
+// attempt may not be made yet; and otherwise what to call if it was right.
+func (a *attempts) take(source netip.Prefix, account string, now time.Time) (forgive func(), wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	bySource := limiter(&a.source[maphash.Comparable(a.seed, source)%uint64(len(a.source))], sourceEvery, triesPerSource)
-	if wait := reserve(bySource, now); wait > 0 {
-		return wait
+	counted, wait := reserve(bySource, now)
+	if wait > 0 {
+		return nil, wait
 	}
-	return reserve(limiter(a.accountLocked(source, account), accountEvery, triesPerAccount), now)
-}
-
-// forgive forgets the attempts on an account after one was right. Those of the
-// source stay: who has an account of his own must not gain more guesses by it.
-func (a *attempts) forgive(source netip.Prefix, account string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	*a.accountLocked(source, account) = nil
+	if _, wait = reserve(limiter(a.accountLocked(source, account), accountEvery, triesPerAccount), now); wait > 0 {
+		return nil, wait
+	}
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		*a.accountLocked(source, account) = nil
+		// Only this attempt is taken back: who has an account of his own must
+		// not gain more guesses by it.
+		counted.CancelAt(now)
+	}, 0
 }
 
 func (a *attempts) accountLocked(source netip.Prefix, account string) **rate.Limiter {
@@ -70,12 +73,12 @@ func limiter(place **rate.Limiter, every time.Duration, burst int) *rate.Limiter
 }
 
 // reserve takes one token, or returns how long it would have to wait.
-func reserve(l *rate.Limiter, now time.Time) time.Duration {
+func reserve(l *rate.Limiter, now time.Time) (*rate.Reservation, time.Duration) {
 	r := l.ReserveN(now, 1)
 	wait := r.DelayFrom(now)
 	if wait == 0 {
-		return 0
+		return r, 0
 	}
 	r.CancelAt(now) // a refused attempt does not prolong the wait
-	return wait.Truncate(time.Second) + time.Second
+	return nil, wait.Truncate(time.Second) + time.Second
 }

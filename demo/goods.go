@@ -10,21 +10,23 @@ type good struct {
 	Euros int
 }
 
-// goods is all that hangs in the shop. It is never changed.
-var goods = [...]good{
-	{"overcoat", "Camel overcoat", "Heavy, warm, and patient with waiting rooms.", 340},
-	{"umbrella", "Stick umbrella", "Eight ribs and a handle of cherry wood.", 68},
-	{"hat", "Felt hat", "Blocked by hand. Tips itself, almost.", 95},
-	{"duffle", "Duffle coat", "Hood, toggles, and pockets for both hands.", 290},
-	{"scarf", "Lambswool scarf", "Goes round twice, with some left to wave.", 54},
-	{"boots", "Rain boots", "For people who walk through, not around.", 72},
-	{"gloves", "Leather gloves", "Sold in pairs, lost one by one.", 61},
-	{"beret", "Wool beret", "Wear it straight, if you must.", 39},
+// goods returns all that hangs in the shop.
+func goods() []good {
+	return []good{
+		{"overcoat", "Camel overcoat", "Heavy, warm, and patient with waiting rooms.", 340},
+		{"umbrella", "Stick umbrella", "Eight ribs and a handle of cherry wood.", 68},
+		{"hat", "Felt hat", "Blocked by hand. Tips itself, almost.", 95},
+		{"duffle", "Duffle coat", "Hood, toggles, and pockets for both hands.", 290},
+		{"scarf", "Lambswool scarf", "Goes round twice, with some left to wave.", 54},
+		{"boots", "Rain boots", "For people who walk through, not around.", 72},
+		{"gloves", "Leather gloves", "Sold in pairs, lost one by one.", 61},
+		{"beret", "Wool beret", "Wear it straight, if you must.", 39},
+	}
 }
 
 // goodByID returns the good of that name, if the shop has it.
 func goodByID(id string) (good, bool) {
-	for _, g := range goods {
+	for _, g := range goods() {
 		if g.ID == id {
 			return g, true
 		}

@@ -43,7 +43,8 @@ func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 		form.Username = "" // longer than any name, and not worth showing again
 	}
 	source := sourceOf(r)
-	if wait := s.attempts.take(source, form.Username, time.Now()); wait > 0 {
+	forgive, wait := s.attempts.take(source, form.Username, time.Now())
+	if wait > 0 {
 		form.Wait = count(int(wait.Seconds()), "second")
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
 		s.log.refused("too many tries", s.accounts.known(form.Username), r)
@@ -57,7 +58,7 @@ func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 		s.show(w, r, http.StatusUnauthorized, "login", page{Title: "Sign in", Data: form})
 		return
 	}
-	s.attempts.forgive(source, account.Name)
+	forgive()
 	err := s.sessions.Login(r.Context(), session.Identity{
 		Subject: account.Name, Role: account.Role, Methods: []string{"pwd"}, Level: 1,
 	})

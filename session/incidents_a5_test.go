@@ -60,10 +60,10 @@ func TestIncident_A7_EveryFirstByte(t *testing.T) {
 	bothStores(t, func(t *testing.T, s store.Store) {
 		w := newWorld(t, func(c *session.Config) { c.Store = s; c.AnonymousPerMinute = 1000 })
 		for name, answer := range answers {
+			if name == "hijack" {
+				continue // has no headers; see TestOpenChannelsEnd
+			}
 			t.Run(name, func(t *testing.T) {
-				if name == "hijack" {
-					t.Skip("has no headers; see TestOpenChannelsEnd")
-				}
 				b := w.browser(t)
 				resp := b.with(w.Manager, func(rw http.ResponseWriter, r *http.Request) {
 					if err := note.Set(session.From(r.Context()), "kept"); err != nil {
