@@ -269,7 +269,7 @@ func (s *Session) currentLocked(values bool) (store.Record, table, error) {
 		return s.record, nil, nil
 	}
 	switch err := s.openLocked(); {
-	case errors.Is(err, errSealVersion):
+	case errors.Is(err, errSealVersion), errors.Is(err, errTableVersion):
 		return store.Record{}, nil, fmt.Errorf("session: storing: %w: %w", ErrUnavailable, err)
 	case err != nil:
 		// The values are lost; that must not keep the session from working.

@@ -52,12 +52,9 @@ func (m *Manager) Login(ctx context.Context, id Identity) error {
 		return err
 	}
 	s := m.From(ctx)
-	began := id.Began
-	if began.IsZero() {
-		began = s.beganAt()
-	}
+	began, clock := s.began(id)
 	err := s.renew(ctx, renewal{
-		cause: "login", state: store.Active, since: began, limits: id, links: m.linksOf(id.Links), label: id.Label,
+		cause: "login", state: store.Active, since: began, clock: clock, limits: id, links: m.linksOf(id.Links), label: id.Label,
 		facts: func(*store.Record) (string, Assurance) { return id.Subject, id.assurance() },
 	})
 	if err != nil {
@@ -118,7 +115,7 @@ func (m *Manager) linksOf(names []string) []store.Link {
 func (m *Manager) Reauthenticate(ctx context.Context, methods ...string) error {
 	s := m.From(ctx)
 	return s.renew(ctx, renewal{
-		cause: "reauthentication", state: store.Active, since: s.beganAt(), same: true,
+		cause: "reauthentication", state: store.Active, since: s.beganAt(), clock: m.clock, same: true,
 		facts: func(old *store.Record) (string, Assurance) {
 			a := old.Assurance.Clone()
 			a.At = time.Time{} // now
@@ -140,7 +137,7 @@ func (m *Manager) Reauthenticate(ctx context.Context, methods ...string) error {
 func (m *Manager) Elevate(ctx context.Context, change func(*Assurance)) error {
 	s := m.From(ctx)
 	return s.renew(ctx, renewal{
-		cause: "elevation", state: store.Active, since: s.beganAt(), same: true, keepDeadline: true, unlocked: true,
+		cause: "elevation", state: store.Active, since: s.beganAt(), clock: m.clock, same: true, keepDeadline: true, unlocked: true,
 		facts: func(old *store.Record) (string, Assurance) {
 			a := old.Assurance.Clone()
 			change(&a)
@@ -159,7 +156,7 @@ func (m *Manager) Elevate(ctx context.Context, change func(*Assurance)) error {
 func (m *Manager) RevokeOthers(ctx context.Context) (int, error) {
 	s := m.From(ctx)
 	err := s.renew(ctx, renewal{
-		cause: "revoke_others", state: store.Active, since: s.beganAt(), same: true, keepDeadline: true, unlocked: true,
+		cause: "revoke_others", state: store.Active, since: s.beganAt(), clock: m.clock, same: true, keepDeadline: true, unlocked: true,
 		facts: func(old *store.Record) (string, Assurance) { return old.Subject, old.Assurance.Clone() },
 	})
 	if err != nil {
@@ -175,6 +172,7 @@ type renewal struct {
 	cause string
 	state store.State
 	since time.Time
+	clock int64 // that since was read from
 	// facts returns subject and assurance, given the old record if there is
 	// one; an assurance without time is from now. It may run several times.
 	facts func(old *store.Record) (string, Assurance)
@@ -184,6 +182,15 @@ type renewal struct {
 	limits                       Identity
 	links                        []store.Link
 	label                        string
+}
+
+// began returns when the authentication of an identity began, and by which clock:
+// what others say may have been read from the clock of another node.
+func (s *Session) began(id Identity) (time.Time, int64) {
+	if !id.Began.IsZero() || s.m == nil {
+		return id.Began, store.UnknownClock
+	}
+	return s.beganAt(), s.m.clock
 }
 
 // beganAt returns when an authentication that this request completes can have
@@ -298,7 +305,7 @@ func (s *Session) replaceLocked(ctx context.Context, rn renewal, old *store.Reco
 	r.Subject, r.Assurance = subject, a
 	token, key := s.mintLocked(&r, values)
 	creation := store.Creation{
-		Record: r, Now: now, Max: s.m.cfg.MaxSessions, EvictOldest: s.m.cfg.EndOldest, Since: rn.since, Clock: s.m.clock,
+		Record: r, Now: now, Max: s.m.cfg.MaxSessions, EvictOldest: s.m.cfg.EndOldest, Since: rn.since, Clock: rn.clock,
 	}
 	if old != nil {
 		creation.Replace = &store.Replace{

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"cloakroom.example/session/store"
 )
@@ -20,14 +19,10 @@ func (m *Manager) LoginPending(ctx context.Context, id Identity) error {
 		return err
 	}
 	s := m.From(ctx)
-	began := id.Began
-	if began.IsZero() {
-		began = s.beganAt()
-	}
 	ctx, cancel := m.detached(ctx)
 	defer cancel()
 	previous, _ := s.halfOpen(ctx)
-	if err := s.beginPending(ctx, id, began); err != nil {
+	if err := s.beginPending(ctx, id); err != nil {
 		return err
 	}
 	if !previous.Handle.IsZero() { // one browser, one ticket; it would expire soon in any case
@@ -36,7 +31,8 @@ func (m *Manager) LoginPending(ctx context.Context, id Identity) error {
 	return nil
 }
 
-func (s *Session) beginPending(ctx context.Context, id Identity, began time.Time) error {
+func (s *Session) beginPending(ctx context.Context, id Identity) error {
+	began, clock := s.began(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m == nil {
@@ -48,10 +44,10 @@ func (s *Session) beginPending(ctx context.Context, id Identity, began time.Time
 	if s.transport != store.Cookie {
 		return fmt.Errorf("session: half-open logins need a cookie: %w", ErrOutside)
 	}
-	return s.createPendingLocked(ctx, id, began)
+	return s.createPendingLocked(ctx, id, store.Creation{Since: began, Clock: clock})
 }
 
-func (s *Session) createPendingLocked(ctx context.Context, id Identity, began time.Time) error {
+func (s *Session) createPendingLocked(ctx context.Context, id Identity, c store.Creation) error {
 	if s.origin == (store.Client{}) {
 		s.origin = s.client()
 	}
@@ -59,13 +55,14 @@ func (s *Session) createPendingLocked(ctx context.Context, id Identity, began ti
 	r := store.Record{
 		State: store.Pending, Subject: id.Subject, Assurance: id.assurance(),
 		Created: now, Seen: now, Rotated: now, Deadline: now.Add(s.m.cfg.PendingTimeout),
-		First: s.origin, Last: s.origin,
+		First: s.origin, Last: s.origin, Links: s.m.linksOf(id.Links),
 	}
 	if r.Assurance.At.IsZero() {
 		r.Assurance.At = now
 	}
 	token, _ := s.mintLocked(&r, nil)
-	if _, err := s.m.store.Create(ctx, store.Creation{Record: r, Now: now, Since: began, Clock: s.m.clock}); err != nil {
+	c.Record, c.Now = r, now
+	if _, err := s.m.store.Create(ctx, c); err != nil {
 		return fromStore("beginning login", err)
 	}
 	s.pending = cookieChange{set: true, value: token.Reveal()}

@@ -19,7 +19,7 @@ const sealVersion = 1
 // partApp is the name of the part that holds the application's values.
 const partApp = "app"
 
-// errSealVersion says that something was sealed by a version this code does not
+// errSealVersion says that something was written by a version this code does not
 // know: a newer node, in a rolling deployment.
 var errSealVersion = errors.New("unknown seal version")
 

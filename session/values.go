@@ -30,7 +30,11 @@ const (
 	flagFlash
 )
 
-var errTable = errors.New("malformed values")
+var (
+	errTable = errors.New("malformed values")
+	// errTableVersion says that a newer node has written the values.
+	errTableVersion = errors.New("unknown version")
+)
 
 // nextSlot reads the slot at the beginning of b.
 func nextSlot(b []byte) (s slot, name, rest []byte, err error) {
@@ -75,7 +79,7 @@ func (t table) check() error {
 		return nil
 	}
 	if t[0] != tableVersion {
-		return fmt.Errorf("unknown version %d of values", t[0])
+		return fmt.Errorf("%w %d of values", errTableVersion, t[0])
 	}
 	previous, first := "", true
 	for b := t.slots(); len(b) > 0; {

@@ -180,28 +180,54 @@ type Creation struct {
 	// by AuthenticatedBefore. Zero means no check.
 	Since time.Time
 	// Clock names the clock that Since was read from: a number, not negative,
-	// that each node makes up. See [Creation.Overtook].
+	// that each node makes up, or UnknownClock. See [Creation.Overtook].
 	Clock int64
 }
 
 // ClockSkew is how much the clocks of two nodes may differ.
 const ClockSkew = 2 * time.Second
 
-// SeveralClocks stands for revocations that were timed by different clocks.
-const SeveralClocks int64 = -1
+// Clocks that are no node's, and therefore not exact for anybody.
+const (
+	// SeveralClocks stands for revocations that different clocks have timed.
+	SeveralClocks int64 = -1
+	// UnknownClock stands for the clock of whoever says when an authentication
+	// began.
+	UnknownClock int64 = -2
+)
 
-// Overtook reports whether a revocation at the given time by the given clock came
-// after the beginning of the authentication behind c. Where one clock has timed
-// both, it knows; where it was two, the one of the revocation may be behind, and
-// logins of the seconds after it are refused too.
-func (c Creation) Overtook(at time.Time, clock int64) bool {
-	if c.Since.IsZero() || at.IsZero() {
+// Mark is when something was revoked last, and by which clock. The zero Mark is
+// "never".
+type Mark struct {
+	At    time.Time
+	Clock int64
+}
+
+// After returns the mark to keep when v comes on top of m.
+func (m Mark) After(v Revocation) Mark {
+	switch d := v.Now.Sub(m.At); {
+	case m.At.IsZero(), m.Clock == v.Clock && d >= 0, d > ClockSkew:
+		return Mark{v.Now, v.Clock}
+	case m.Clock == v.Clock, d < -ClockSkew:
+		return m
+	case d < 0:
+		return Mark{m.At, SeveralClocks}
+	}
+	return Mark{v.Now, SeveralClocks}
+}
+
+// Overtook reports whether a revocation came after the beginning of the
+// authentication behind c. Where one clock has timed both, it knows; where it was
+// two, the one of the revocation may be behind, and logins of the seconds after
+// it are refused too.
+func (c Creation) Overtook(last Mark) bool {
+	if c.Since.IsZero() || last.At.IsZero() {
 		return false
 	}
-	if clock != c.Clock {
-		at = at.Add(ClockSkew)
+	if last.Clock != c.Clock {
+		last.At = last.At.Add(ClockSkew)
 	}
-	return at.After(c.Since)
+	return last.At.After(c.Since)
 }
 
 // Replace names the record that a creation supersedes, as the creator has seen

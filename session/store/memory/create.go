@@ -32,7 +32,7 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Created, er
 // createLocked does the work of Create under the locks of the record's keys.
 func (sp *space) createLocked(r *store.Record, c store.Creation, keys []key) (evicted []store.Handle, replaced *store.Record, err error) {
 	epoch := sp.epoch.now()
-	if c.Overtook(epoch.latest, epoch.clock) {
+	if c.Overtook(epoch.last) {
 		return nil, nil, store.ErrRevoked
 	}
 	for _, k := range keys {

@@ -24,9 +24,8 @@ type epochState struct {
 	// revocations are all there ever were; the n-th one made the number n.
 	// Administrators revoke everything rarely enough to keep them.
 	revocations []revocation
-	// latest is when the last of them happened, by which clock.
-	latest time.Time
-	clock  int64
+	// last is when the last of them happened.
+	last store.Mark
 }
 
 type revocation struct {
@@ -52,14 +51,7 @@ func (e *epoch) revoke(v store.Revocation) {
 	state.revocations = append(slices.Clip(state.revocations), revocation{
 		before: v.AuthenticatedBefore, end: store.End{At: v.Now, Cause: v.Cause, By: v.By},
 	})
-	if len(state.revocations) > 1 && state.clock != v.Clock {
-		state.clock = store.SeveralClocks
-	} else {
-		state.clock = v.Clock
-	}
-	if v.Now.After(state.latest) {
-		state.latest = v.Now
-	}
+	state.last = state.last.After(v)
 	e.current.Store(&state)
 }
 

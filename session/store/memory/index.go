@@ -182,27 +182,30 @@ func (ks *keyShard) handles(k key, ended bool) (all []store.Handle) {
 	return all
 }
 
+// mark returns when the key was revoked last.
+func (e entry) mark() store.Mark {
+	if e.revoked == 0 {
+		return store.Mark{}
+	}
+	return store.Mark{At: time.Unix(0, e.revoked).UTC(), Clock: e.clock}
+}
+
 // markLocked remembers when a key was revoked.
 func (ks *keyShard) markLocked(k key, v store.Revocation) {
-	e, at := ks.entries[k], nanos(v.Now)
-	switch {
-	case e.revoked == 0:
-		e.clock = v.Clock
-	case e.clock != v.Clock:
-		e.clock = store.SeveralClocks
-	}
-	if at > e.revoked {
-		e.revoked = at
+	e := ks.entries[k]
+	last := e.mark().After(v)
+	if at := nanos(last.At); at != e.revoked {
 		ks.marks = append(ks.marks, mark{at, k})
+		e.revoked = at
 	}
+	e.clock = last.Clock
 	ks.entries[k] = e
 }
 
 // overtookLocked reports whether the key was revoked after the authentication
 // behind the creation began.
 func (ks *keyShard) overtookLocked(k key, c store.Creation) bool {
-	e := ks.entries[k]
-	return e.revoked != 0 && c.Overtook(time.Unix(0, e.revoked), e.clock)
+	return c.Overtook(ks.entries[k].mark())
 }
 
 // forget drops revocation times that are older than tombstones live.

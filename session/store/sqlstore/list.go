@@ -60,6 +60,18 @@ func (s *Store) Count(ctx context.Context, q store.Query) (n int, err error) {
 	return n, nil
 }
 
+// EstimateAnonymous implements [store.Estimator]. It counts in an index.
+func (s *Store) EstimateAnonymous(ctx context.Context, namespace string) (n int, err error) {
+	err = s.read(ctx, func(c *connection) error {
+		return readOne(ctx, c, `SELECT COUNT(*) FROM sessions WHERE namespace = ? AND ended_at = 0 AND state = ?`,
+			[]any{namespace, int64(store.Anonymous)}, &n)
+	})
+	if err != nil {
+		return 0, worded("counting visitors' sessions", err)
+	}
+	return n, nil
+}
+
 // condition says in SQL what [store.Query.Wants] says.
 func condition(q store.Query) (string, []any) {
 	var from, where strings.Builder

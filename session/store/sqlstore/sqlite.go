@@ -36,7 +36,9 @@ func SQLite() Dialect {
 		upsertPart: `INSERT INTO session_parts (namespace, handle, name, generation, sealed) VALUES (?, ?, ?, ?, ?) ` +
 			`ON CONFLICT DO UPDATE SET generation = excluded.generation, sealed = excluded.sealed`,
 		upsertRevocation: `INSERT INTO session_revocations (namespace, kind, name, at, clock) VALUES (?, ?, ?, ?, ?) ` +
-			`ON CONFLICT DO UPDATE SET at = MAX(at, excluded.at), clock = CASE WHEN clock = excluded.clock THEN clock ELSE -1 END`,
+			`ON CONFLICT DO UPDATE SET at = MAX(at, excluded.at), clock = CASE ` + // as store.Mark.After
+			`WHEN clock = excluded.clock OR excluded.at - at > 2000000000 THEN excluded.clock ` +
+			`WHEN at - excluded.at > 2000000000 THEN clock ELSE -1 END`,
 		failure: sqliteFailure,
 	}
 	d.open = func(ctx context.Context, db *sql.DB, o Options) (engine, error) {

@@ -87,6 +87,8 @@ var (
 	_ store.Store   = (*Store)(nil)
 	_ store.Sweeper = (*Store)(nil)
 	_ store.Counter = (*Store)(nil)
+
+	_ store.Estimator = (*Store)(nil)
 )
 
 // Open returns a store on the database, after bringing its tables up to date; a

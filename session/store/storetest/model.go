@@ -117,7 +117,7 @@ func (m *model) surplus(c store.Creation) int {
 func (m *model) overtaken(c store.Creation) (must, may bool) {
 	for _, v := range m.revocations {
 		aimed := v.All || v.Subject != "" && v.Subject == c.Record.Subject || v.Link != (store.Link{}) && c.Record.HasLink(v.Link)
-		if c.Since.IsZero() || v.Namespace != c.Record.Namespace || !aimed || !v.Now.Equal(c.Since) && !c.Overtook(v.Now, v.Clock) {
+		if c.Since.IsZero() || v.Namespace != c.Record.Namespace || !aimed || !v.Now.Equal(c.Since) && !c.Overtook(store.Mark{At: v.Now, Clock: v.Clock}) {
 			continue
 		}
 		authenticated := c.Record.Assurance.At

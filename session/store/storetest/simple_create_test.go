@@ -119,7 +119,7 @@ func (s *simple) overtaken(c store.Creation) bool {
 		}
 		old := c.Record.Assurance.At
 		spared := !v.AuthenticatedBefore.IsZero() && (old.IsZero() || !old.Before(v.AuthenticatedBefore))
-		if v.Namespace == c.Record.Namespace && (s.names(v, &c.Record) || s.is("revocations concern everybody")) && !spared && c.Overtook(v.Now, v.Clock) {
+		if v.Namespace == c.Record.Namespace && (s.names(v, &c.Record) || s.is("revocations concern everybody")) && !spared && c.Overtook(store.Mark{At: v.Now, Clock: v.Clock}) {
 			return true
 		}
 	}

@@ -98,6 +98,12 @@ func sinceOtherClock(w *world) {
 	c := w.login("alice", at(time.Second))
 	c.Clock = 1
 	w.refused(c, store.ErrRevoked)
+	// … until one of them revokes again when no clock can be in doubt.
+	w.revoke(store.Revocation{Subject: "alice", Now: at(10 * time.Second), Clock: 1})
+	c = w.login("alice", at(10*time.Second+1))
+	c.Clock = 1
+	w.mustCreate(c)
+	w.same("login after its own clock's revocation", c.Record)
 }
 
 // sinceKeepsLatest: a revocation by a node whose clock is behind does not

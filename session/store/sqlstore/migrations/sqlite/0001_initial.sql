@@ -39,8 +39,9 @@ CREATE TABLE sessions (
 -- What a subject has, the living apart from the tombstones.
 CREATE INDEX sessions_subject ON sessions (namespace, subject, ended_at, handle)
     WHERE subject <> '';
--- What is due: everything of an older epoch, then what has expired.
-CREATE INDEX sessions_due ON sessions (namespace, epoch, expires_at)
+-- What is due: everything of an older epoch, then what has expired. The state lets
+-- the living of a state be counted in the index alone.
+CREATE INDEX sessions_due ON sessions (namespace, epoch, expires_at, state)
     WHERE ended_at = 0;
 CREATE INDEX sessions_tombstones ON sessions (namespace, ended_at)
     WHERE ended_at <> 0;
