@@ -72,6 +72,8 @@ func (m *Manager) flush(ctx context.Context) {
 func (m *Manager) sweep(ctx context.Context) {
 	if n, err := m.countAnonymous(ctx); err == nil {
 		m.budget.counted(n)
+	} else if ctx.Err() == nil {
+		m.emit(nil, Event{Type: EventStoreFailed, Cause: err.Error()})
 	}
 	sweeper, ok := m.store.(store.Sweeper)
 	if !ok {
@@ -107,10 +109,11 @@ func (m *Manager) sweepOnce(ctx context.Context, sweeper store.Sweeper) (store.S
 // countAnonymous counts visitors' sessions for the budget, roughly where the
 // store can do that without looking at each.
 func (m *Manager) countAnonymous(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
-	defer cancel()
 	if e, ok := m.store.(store.Estimator); ok {
-		return e.EstimateAnonymous(ctx, m.cfg.Namespace)
+		ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
+		defer cancel()
+		n, err := e.EstimateAnonymous(ctx, m.cfg.Namespace)
+		return n, fromStore("counting", err)
 	}
 	return m.count(ctx, store.Query{State: store.Anonymous})
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"cloakroom.example/session/store"
 )
 
 // budget limits the sessions that visitors cause before they sign in: per source
@@ -43,6 +45,9 @@ func (b *budget) take(from netip.Prefix, now time.Time) bool {
 		return false
 	}
 	k := &b.buckets[index]
+	if k.at.Sub(now) > store.ClockSkew { // the clock was set back
+		k.at = now
+	}
 	if passed := now.Sub(k.at); passed > 0 {
 		k.spent = max(0, k.spent-passed.Minutes()*float64(b.perMinute))
 		k.at = now

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -62,5 +63,17 @@ func (m *Manager) clientOf(r *http.Request) store.Client {
 	if len(agent) > store.MaxAgent {
 		agent = strings.ToValidUTF8(agent[:store.MaxAgent], "")
 	}
-	return store.Client{Addr: m.cfg.ClientAddr(r), Agent: agent}
+	return store.Client{Addr: m.addrOf(r), Agent: agent}
+}
+
+// addrOf asks Config.ClientAddr. A client whose headers make that panic has no
+// address; it must not be able to do more.
+func (m *Manager) addrOf(r *http.Request) (addr netip.Addr) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.cfg.Logger.Error("session: Config.ClientAddr panicked", "panic", fmt.Sprint(p))
+			addr = netip.Addr{}
+		}
+	}()
+	return m.cfg.ClientAddr(r)
 }

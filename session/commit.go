@@ -182,10 +182,7 @@ func (s *Session) store(ctx context.Context, change func(table) (table, error)) 
 				return err
 			}
 		}
-		s.mu.Lock()
-		err = s.m.reloadLocked(ctx, s)
-		s.mu.Unlock()
-		if err != nil {
+		if err := s.m.reload(ctx, s); err != nil {
 			return err
 		}
 		if change == nil && !s.upkeepDue() {
@@ -359,6 +356,6 @@ func (s *Session) adoptNewLocked(token Token, key dataKey, r store.Record, value
 	s.token, s.record = token, r
 	s.setKeyLocked(key)
 	s.values, s.valuesOpen, s.valuesErr = values, true, nil
-	s.confirm, s.stepUp, s.fresh = false, false, true
+	s.confirm, s.fresh = false, true
 	s.setToken, s.clear = s.transport == store.Cookie, false
 }

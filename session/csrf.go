@@ -151,7 +151,8 @@ func validCSRF(secret [32]byte, token string) bool {
 
 // CheckCSRF reports whether the request proves to come from one of our pages:
 // its method is safe, or the browser does not say that it comes from another
-// origin and it carries a valid token. [Manager.Handler] has called it already,
+// origin and it carries a valid token. Requests that open a WebSocket need no
+// token, but the origin. [Manager.Handler] has called it already,
 // except for what Config.ExplicitCSRF names. The token of a multipart form is
 // seen once the handler has parsed the form. Errors: ErrCSRF, ErrUnavailable.
 func (m *Manager) CheckCSRF(r *http.Request) error {
@@ -163,7 +164,14 @@ func (m *Manager) CheckCSRF(r *http.Request) error {
 		return nil // nothing that a browser attaches by itself
 	}
 	if safeMethod(r.Method) {
-		return nil
+		if !s.upgrade {
+			return nil
+		}
+		// A WebSocket is opened by GET, but what comes through it is not safe, and
+		// pages of other origins can open one with our cookie.
+		asPost := *r
+		asPost.Method = http.MethodPost
+		return m.checkOrigin(s, &asPost)
 	}
 	err := m.checkCSRF(s, r)
 	if errors.Is(err, ErrCSRF) {
@@ -188,6 +196,9 @@ func (m *Manager) checkCSRF(s *Session, r *http.Request) error {
 	if err := m.origins.Check(r); err != nil {
 		return fmt.Errorf("%w: %w", ErrCSRF, err)
 	}
+	if err := s.provable(); err != nil {
+		return err
+	}
 	token, err := presentedCSRF(r)
 	if err != nil {
 		return err
@@ -199,6 +210,23 @@ func (m *Manager) checkCSRF(s *Session, r *http.Request) error {
 	}
 	s.csrfOwed = false
 	return nil
+}
+
+// provable returns an error if no token could be valid, before anything is read
+// from a stranger.
+func (s *Session) provable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status != statusNone {
+		return nil
+	}
+	if _, ok := s.csrfSeedLocked(); ok {
+		return nil
+	}
+	if len(s.r.Header["Cookie"]) == 0 {
+		return fmt.Errorf("%w: %w", ErrCSRF, errNoCookie)
+	}
+	return fmt.Errorf("%w: no cookie of ours came with the request", ErrCSRF)
 }
 
 // verifyCSRFLocked checks the token against the session, and against the
@@ -228,8 +256,6 @@ func (s *Session) verifyCSRFLocked(token string) error {
 		return nil
 	case token == "":
 		return fmt.Errorf("%w: no token in field %q or header %s", ErrCSRF, CSRFField, CSRFHeader)
-	case !ok && s.status == statusNone && len(s.r.Header["Cookie"]) == 0:
-		return fmt.Errorf("%w: %w", ErrCSRF, errNoCookie)
 	}
 	return fmt.Errorf("%w: the token is not of this browser's session", ErrCSRF)
 }
@@ -246,7 +272,10 @@ func presentedCSRF(r *http.Request) (string, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err == nil && kind == "application/x-www-form-urlencoded" {
 		if err := r.ParseForm(); err != nil {
-			return "", fmt.Errorf("%w: reading the form: %w", ErrCSRF, err)
+			if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+				return "", fmt.Errorf("session: reading the form: %w", ErrTooLarge)
+			}
+			return "", fmt.Errorf("%w: the form cannot be read", ErrCSRF) // the reason would quote it
 		}
 	}
 	if len(r.PostForm[CSRFField]) > 1 {

@@ -25,11 +25,21 @@ var (
 	TestOnlyLink     = linkHash
 
 	// TestOnlySealPart and the others seal and open.
-	TestOnlySealPart      = sealPart
-	TestOnlyOpenPart      = openPart
-	TestOnlySealKey       = sealKey
-	TestOnlyOpenKey       = openKey
-	TestOnlyWrapKey       = Token.wrapKey
+	TestOnlySealPart = sealPart
+	TestOnlyOpenPart = openPart
+	TestOnlySealKey  = sealKey
+	TestOnlyOpenKey  = openKey
+	TestOnlyWrapKey  = Token.wrapKey
+
+	// TestOnlyChannels counts the open channels.
+	TestOnlyChannels = func(m *Manager) (n int) {
+		m.channels.mu.Lock()
+		defer m.channels.mu.Unlock()
+		for _, open := range m.channels.open {
+			n += len(open)
+		}
+		return n
+	}
 	TestOnlySealSuccessor = sealSuccessor
 	TestOnlyOpenSuccessor = openSuccessor
 

@@ -59,6 +59,7 @@ type Manager struct {
 	last     atomic.Int64 // the last time now has returned
 	clock    int64        // names our clock among those of other nodes
 
+	closed atomic.Bool // nobody writes what waits any more
 	wakeup chan struct{}
 	stop   context.CancelFunc
 	work   sync.WaitGroup // in the background
@@ -184,6 +185,12 @@ func (m *Manager) checkOrigin(s *Session, r *http.Request) error {
 // the session. The framework then calls [Manager.CheckCSRF], the handler, and
 // [Session.Commit] before the first byte is sent.
 func (m *Manager) Open(r *http.Request) (*http.Request, *Session) {
+	if s := m.find(r.Context()); s != nil {
+		return r, s
+	}
+	if m.cfg.Skip != nil && m.cfg.Skip(r) {
+		return r, new(Session)
+	}
 	x := new(exchange)
 	m.open(&x.session, r, store.Cookie)
 	x.ctx.Context, x.ctx.s = r.Context(), &x.session
@@ -207,6 +214,7 @@ func (x *exchange) close() {
 // waits until the observers have seen all events, or ctx ends. Requests may
 // still be served, without observers. The store stays open.
 func (m *Manager) Close(ctx context.Context) error {
+	m.closed.Store(true)
 	m.stop()
 	stopped := make(chan struct{})
 	go func() {

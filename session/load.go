@@ -1,9 +1,11 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cloakroom.example/session/store"
@@ -90,11 +92,8 @@ func (m *Manager) acceptLocked(s *Session, token Token, r store.Record) {
 		m.expireLocked(s, &r)
 		return
 	}
-	for _, e := range r.Extensions {
-		if e.Critical {
-			m.emit(s, Event{Type: EventUnreadable, Handle: r.Handle, Cause: "unknown critical extension " + e.Name})
-			return
-		}
+	if m.refuseCritical(s, &r) {
+		return
 	}
 	if previous {
 		if token, previous = m.succeedLocked(s, token, &r); !previous {
@@ -102,6 +101,17 @@ func (m *Manager) acceptLocked(s *Session, token Token, r store.Record) {
 		}
 	}
 	m.adoptLocked(s, token, r, current)
+}
+
+// refuseCritical reports whether the record says that it must not be used by who
+// does not know one of its extensions. We know none.
+func (m *Manager) refuseCritical(s *Session, r *store.Record) bool {
+	i := slices.IndexFunc(r.Extensions, func(e store.Extension) bool { return e.Critical })
+	if i < 0 {
+		return false
+	}
+	m.emit(s, Event{Type: EventUnreadable, Handle: r.Handle, Cause: "unknown critical extension " + r.Extensions[i].Name})
+	return true
 }
 
 // adoptLocked makes the record the session of the request, once its facts have
@@ -115,7 +125,7 @@ func (m *Manager) adoptLocked(s *Session, token Token, r store.Record, current b
 			// The row was tampered with; only the browser that holds the
 			// current token comes here, so nothing newer can be erased. What a
 			// newer version of us sealed is left alone.
-			s.clear = errors.Is(err, errSeal) && current
+			s.clear = errors.Is(err, errSeal) && current && s.transport == store.Cookie
 			s.setToken = false
 			return
 		}
@@ -177,6 +187,13 @@ func (m *Manager) noteLockLocked(s *Session) {
 	m.channels.end(h)
 }
 
+// reload is reloadLocked with the lock.
+func (m *Manager) reload(ctx context.Context, s *Session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return m.reloadLocked(ctx, s)
+}
+
 // reloadLocked loads the session again, after somebody else has changed it.
 func (m *Manager) reloadLocked(ctx context.Context, s *Session) error {
 	token := s.token
@@ -190,6 +207,13 @@ func (m *Manager) reloadLocked(ctx context.Context, s *Session) error {
 	}
 	set, confirm := s.setToken, s.confirm
 	s.status, s.err = statusEnded, ErrEnded // unless it is accepted again
+	if s.sameFactsLocked(token, &r) {
+		// Rotated more than once while this request ran. It has proved itself
+		// when it began, and the facts are those that were proved then.
+		s.status, s.err, s.record, s.confirm, s.setToken, s.outrun = statusLive, nil, r, false, false, true
+		s.values, s.valuesOpen, s.valuesErr = nil, false, nil
+		return nil
+	}
 	m.acceptLocked(s, token, r)
 	s.setToken = s.setToken || set && s.status == statusLive
 	// The client has presented the successor only if it did so at first: what
@@ -199,6 +223,19 @@ func (m *Manager) reloadLocked(ctx context.Context, s *Session) error {
 		return ErrEnded
 	}
 	return nil
+}
+
+// sameFactsLocked reports whether the token has been superseded more than once in
+// a session that is otherwise the one this request was admitted to.
+func (s *Session) sameFactsLocked(token Token, r *store.Record) bool {
+	if s.key == (dataKey{}) && s.openKeyLocked() != nil {
+		return false
+	}
+	v := token.verifier(r.Handle)
+	_, expired := r.Expired(s.opened)
+	known := r.Verifier.Equal(v) || r.Predecessor != nil && r.Predecessor.Verifier.Equal(v)
+	return !known && !r.Ended() && !expired && !s.m.refuseCritical(s, r) &&
+		bytes.Equal(appendFacts(nil, r), appendFacts(nil, &s.record))
 }
 
 // now returns the time, later than any it has returned before, so that what

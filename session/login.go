@@ -86,7 +86,7 @@ func (m *Manager) checkIdentity(id *Identity) error {
 		return refuse("Subject", "is empty")
 	case len(id.Subject) > 1024:
 		return refuse("Subject", "is longer than 1024 bytes")
-	case len(id.Methods) > 16 || slices.Contains(id.Methods, ""):
+	case !validMethods(id.Methods):
 		return refuse("Methods", "more than 16, or one is empty")
 	case id.Level > 3:
 		return refuse("Level", "is not between 0 and 3")
@@ -94,11 +94,17 @@ func (m *Manager) checkIdentity(id *Identity) error {
 		return refuse("Idle", "is shorter than a second or longer than Absolute")
 	case id.Absolute > maxAbsolute:
 		return refuse("Absolute", "is longer than 400 days")
+	case !id.AuthenticatedAt.IsZero() && id.AuthenticatedAt.Before(time.Unix(0, 1)):
+		return refuse("AuthenticatedAt", "is before 1970")
+	case !id.Began.IsZero() && id.Began.Before(time.Unix(0, 1)):
+		return refuse("Began", "is before 1970")
 	case id.AuthenticatedAt.After(m.cfg.Now().Add(store.ClockSkew)):
 		return refuse("AuthenticatedAt", "is in the future")
 	}
 	return nil
 }
+
+func validMethods(methods []string) bool { return len(methods) <= 16 && !slices.Contains(methods, "") }
 
 func (m *Manager) linksOf(names []string) []store.Link {
 	var links []store.Link
@@ -221,9 +227,7 @@ func (s *Session) renew(ctx context.Context, rn renewal) error {
 		err := s.renewOnce(ctx, rn)
 		switch {
 		case errors.Is(err, store.ErrConflict):
-			s.mu.Lock()
-			err = s.m.reloadLocked(ctx, s)
-			s.mu.Unlock()
+			err = s.m.reload(ctx, s)
 		case errors.Is(err, store.ErrNotFound):
 			s.mu.Lock()
 			s.status, s.err = statusEnded, ErrEnded
@@ -265,6 +269,12 @@ func (s *Session) renewOnce(ctx context.Context, rn renewal) error {
 	subject, assurance := rn.facts(old)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.renewableLocked(rn); err != nil {
+		return err // the response has begun meanwhile, or the session has ended
+	}
+	if !validMethods(assurance.Methods) || assurance.Level > 3 {
+		return fmt.Errorf("session: %s: more than 16 methods, an empty one, or a level above 3", rn.cause)
+	}
 	return s.replaceLocked(ctx, rn, old, subject, assurance)
 }
 
@@ -328,9 +338,13 @@ func (s *Session) replaceLocked(ctx context.Context, rn renewal, old *store.Reco
 	e := Event{Type: EventCreated, Handle: r.Handle, Subject: r.Subject, Initiator: r.Subject, Cause: rn.cause}
 	if old != nil {
 		e.Type, e.Previous = EventRenewed, old.Handle
-		s.m.channels.end(old.Handle)
 	}
 	s.adoptNewLocked(token, key, r, values)
+	s.x.rewatchLocked()
+	if old != nil {
+		s.m.channels.end(old.Handle)
+	}
+	s.stepUp = s.stepUp && rn.keepDeadline // Elevate and RevokeOthers authenticate nobody
 	s.changes, s.reads = nil, nil
 	s.renewCSRFLocked()
 	s.m.emit(s, e)
@@ -359,7 +373,7 @@ func (s *Session) valuesForLocked(rn renewal, old *store.Record, subject string)
 	if rn.same {
 		return values, nil
 	}
-	if old != nil && old.State == store.Active && subject != old.Subject {
+	if before := s.record; before.State == store.Active && subject != before.Subject {
 		return nil, nil
 	}
 	return values.only(flagCarryOver), nil

@@ -56,7 +56,7 @@ func (m *Manager) endSession(ctx context.Context, s *Session) error {
 	m.emit(s, Event{Type: EventLogout, Handle: h, Subject: subject, Initiator: subject})
 	m.channels.end(h)
 	s.forgetLocked()
-	s.clear, s.clearSite = true, true
+	s.clear, s.clearSite = s.transport == store.Cookie, s.transport == store.Cookie
 	s.renewCSRFLocked()
 	return nil
 }

@@ -87,7 +87,10 @@ func (s *Session) Pending(ctx context.Context) (Snapshot, bool) {
 func (s *Session) halfOpen(ctx context.Context) (store.Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.m == nil || s.transport != store.Cookie {
+	if s.m == nil {
+		return store.Record{}, ErrOutside
+	}
+	if s.transport != store.Cookie {
 		return store.Record{}, ErrLoginRequired
 	}
 	s.accessed = true
@@ -119,6 +122,9 @@ func (s *Session) loadHalfLocked(ctx context.Context) error {
 		return fromStore("loading half-open login", err)
 	}
 	if !r.Verifier.Equal(token.verifier(h)) || r.State != store.Pending || r.Transport != store.Cookie || r.Ended() || r.Locked {
+		return nil
+	}
+	if s.m.refuseCritical(s, &r) {
 		return nil
 	}
 	if _, err := openKey(token, &r, s.m.cfg.Keys...); err != nil {

@@ -127,5 +127,5 @@ func (s *Session) upkeepDue() bool {
 // the client. Responses to Upgrade requests never rotate: many clients drop
 // their cookies.
 func (s *Session) mayRotateLocked(r *store.Record) bool {
-	return !s.sent && !s.upgrade && !s.setToken && s.transport == store.Cookie && s.m.rotationDue(r, s.opened)
+	return !s.sent && !s.upgrade && !s.outrun && !s.setToken && s.transport == store.Cookie && s.m.rotationDue(r, s.opened)
 }

@@ -60,11 +60,13 @@ type Session struct {
 	stepUp      bool // Admit demands fresh authentication
 	csrfOwed    bool // the handler has to call CheckCSRF first
 	upgrade     bool // an Upgrade request: never rotates
+	outrun      bool // the token was superseded twice: never rotates
 	fresh       bool // the token was minted by this request
 
 	failed      error  // storing failed, and the client was told so
 	removeWatch func() // of the open channel
 	hijacked    bool
+	over        bool // the request is
 
 	// What the response will say.
 	sent       bool // headers are out

@@ -50,7 +50,7 @@ func newToucher(m *Manager) *toucher {
 // add notes that a session was used. An urgent touch is written before add
 // returns, and so is one for a store in this process.
 func (t *toucher) add(h store.Handle, seen time.Time, urgent bool) {
-	if urgent || t.m.local {
+	if urgent || t.m.local || t.m.closed.Load() {
 		ctx, cancel := t.m.detached(context.Background())
 		defer cancel()
 		if t.m.store.Touch(ctx, t.m.cfg.Namespace, []store.Touch{{Handle: h, Seen: seen}}) == nil {

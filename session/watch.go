@@ -174,19 +174,39 @@ func (x *exchange) watch() {
 	s := &x.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.status != statusLive || s.removeWatch != nil {
+	if s.status != statusLive || s.removeWatch != nil || s.hijacked || s.over {
 		return
 	}
 	s.removeWatch = s.m.channels.add(&channel{handle: s.record.Handle, end: x.ctx.end})
+	if x.writer.x == nil { // opened by Open: nobody closes the exchange
+		context.AfterFunc(x.ctx.Context, s.unwatch)
+	}
 }
 
+// rewatchLocked makes the request's context follow the session to its new token.
+func (x *exchange) rewatchLocked() {
+	s := &x.session
+	if s.removeWatch != nil {
+		s.removeWatch()
+		s.removeWatch = s.m.channels.add(&channel{handle: s.record.Handle, end: x.ctx.end})
+	}
+}
+
+// unwatch is called when the request is over.
 func (s *Session) unwatch() {
 	s.mu.Lock()
+	s.over = true
 	remove := s.removeWatch
 	s.mu.Unlock()
 	if remove != nil {
 		remove()
 	}
+}
+
+func (s *Session) isWatched() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.removeWatch != nil
 }
 
 func (s *Session) isHijacked() bool {

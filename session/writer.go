@@ -35,18 +35,25 @@ func (w *writer) begin() error {
 // alone.
 func (w *writer) commit() error {
 	s := &w.x.session
-	err := s.finish(w.x.ctx.Context)
+	err := ErrEnded
+	if !w.x.ctx.muted.Load() {
+		err = s.finish(w.x.ctx.Context)
+	}
 	if err == nil {
 		s.emitHeaders(w.Header())
 		return nil
 	}
 	s.mu.Lock()
-	s.sent = true
+	verb := s.fresh && s.setToken || s.clear // a login or logout was stored before, and holds
+	s.sent = !verb
 	s.mu.Unlock()
 	header := w.Header()
 	clear(header)
 	for name, values := range w.x.entry {
 		header[name] = values
+	}
+	if verb {
+		s.emitHeaders(header)
 	}
 	s.m.cfg.Denied(w.ResponseWriter, w.x.request, err)
 	return err
@@ -85,10 +92,10 @@ func (w *writer) ReadFrom(r io.Reader) (int64, error) {
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
-	if rf, ok := w.ResponseWriter.(io.ReaderFrom); ok {
+	if rf, ok := w.ResponseWriter.(io.ReaderFrom); ok && !w.x.session.isWatched() {
 		return rf.ReadFrom(r)
 	}
-	return io.Copy(struct{ io.Writer }{w.ResponseWriter}, r)
+	return io.Copy(struct{ io.Writer }{w}, r) // each piece asks begin
 }
 
 // Flush implements http.Flusher.

@@ -141,11 +141,12 @@ type sweeper struct {
 	now, before time.Time
 	most        int
 	swept       store.Swept
+	carried     int          // records that a revocation of everything had ended
 	gone        map[key]bool // of the records removed
 }
 
 func (w *sweeper) full() bool {
-	return len(w.swept.Expired) >= w.most || w.swept.Removed >= w.most
+	return len(w.swept.Expired)+w.carried >= w.most || w.swept.Removed >= w.most
 }
 
 // hold works on one agenda for a bounded number of records, under one hold of
@@ -187,6 +188,7 @@ func (w *sweeper) expire(sh *shard, i uint32, r *store.Record) bool {
 		w.swept.Expired = append(w.swept.Expired, *r)
 	case r.Ended(): // because everything was revoked
 		sh.rewrite(i, r)
+		w.carried++
 	default:
 		due := dueAfter(r, w.now)
 		if due <= w.now.Unix() {
