@@ -237,6 +237,9 @@ func TestBearer(t *testing.T) {
 		t.Errorf("cookie token as bearer: got %q", got)
 	}
 	w.events.count(t, session.EventUnknownToken, 2)
+	if _, got := do(w.Handler(api), "GET", "/", "Bearer "+token); got != "alicestored" {
+		t.Errorf("inside a handler for cookies: got %q", got)
+	}
 	if n, err := w.RevokeSubject(context.Background(), "alice", "stolen phone"); n != 1 || err != nil {
 		t.Errorf("revoking: got %d, %v", n, err)
 	}

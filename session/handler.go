@@ -122,8 +122,9 @@ type exchange struct {
 // handler is the life of a request: each line is a step, each step a file.
 func (m *Manager) handler(next http.Handler, transport store.Transport) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if m.find(r.Context()) != nil || m.cfg.Skip != nil && m.cfg.Skip(r) {
-			next.ServeHTTP(w, r) // one handler of a manager is enough
+		outer := m.find(r.Context()) // one handler of a manager and transport is enough
+		if outer != nil && outer.transport == transport || m.cfg.Skip != nil && m.cfg.Skip(r) {
+			next.ServeHTTP(w, r)
 			return
 		}
 		x := m.exchange(w, r, transport)
