@@ -73,8 +73,6 @@ func New(o Options) (*Shop, error) {
 		Denied:    s.denied,
 		Observers: []func(session.Event){s.log.observe},
 		Logger:    o.Logger,
-		// Everybody who tries the shop out comes from one address, this machine.
-		AnonymousPerMinute: 1000,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the shop: %w", err)

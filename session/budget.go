@@ -36,15 +36,23 @@ func newBudget(perMinute, most int) *budget {
 }
 
 // take reports whether one more anonymous session may be created for a visitor
-// from the source.
-func (b *budget) take(from netip.Prefix, now time.Time) bool {
+// from the source. With shared, the source may stand for any number of visitors,
+// and only the cap counts.
+func (b *budget) take(from netip.Prefix, shared bool, now time.Time) bool {
 	index := maphash.Comparable(b.seed, from) % budgetBuckets
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.live+b.since >= b.most {
 		return false
 	}
-	k := &b.buckets[index]
+	if !shared && !b.spendLocked(&b.buckets[index], now) {
+		return false
+	}
+	b.since++
+	return true
+}
+
+func (b *budget) spendLocked(k *bucket, now time.Time) bool {
 	if k.at.Sub(now) > store.ClockSkew { // the clock was set back
 		k.at = now
 	}
@@ -56,7 +64,6 @@ func (b *budget) take(from netip.Prefix, now time.Time) bool {
 		return false
 	}
 	k.spent++
-	b.since++
 	return true
 }
 

@@ -57,6 +57,13 @@ func source(a netip.Addr) netip.Prefix {
 	return p
 }
 
+// mayBeProxy reports whether the address may be that of a proxy, behind which
+// everybody is: one that is not public, where nobody has told us how to look
+// behind it.
+func (m *Manager) mayBeProxy(a netip.Addr) bool {
+	return m.peersOnly && (a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast())
+}
+
 // clientOf returns what a record keeps of a request's origin.
 func (m *Manager) clientOf(r *http.Request) store.Client {
 	agent := strings.ToValidUTF8(r.UserAgent(), "?")

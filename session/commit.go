@@ -316,7 +316,7 @@ func (s *Session) create(ctx context.Context, change func(table) (table, error))
 	if s.sent && s.transport == store.Cookie {
 		return ErrHeadersSent
 	}
-	if !s.m.budget.take(source(s.origin.Addr), s.opened) {
+	if !s.m.budget.take(source(s.origin.Addr), s.m.mayBeProxy(s.origin.Addr), s.opened) {
 		s.m.emit(s, Event{Type: EventBudget})
 		return ErrBudget
 	}

@@ -69,7 +69,9 @@ type Config struct {
 
 	// AnonymousPerMinute limits how many sessions visitors from one source
 	// address (one /64 in IPv6) can cause to be created before they sign in,
-	// with bursts of the same size. Defaults to 60. Control: guess-throttle.
+	// with bursts of the same size. Defaults to 60. Without ClientAddr, private
+	// and loopback addresses have no such limit, because they may be those of
+	// a proxy that everybody comes through. Control: guess-throttle.
 	AnonymousPerMinute int
 	// AnonymousMax is the number of anonymous sessions beyond which no more are
 	// created. It is counted about twice a minute, and between counts from what

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime"
 	"testing"
@@ -270,6 +271,31 @@ func TestAnonymousBudget(t *testing.T) {
 		t.Errorf("a minute later: got status %d", got)
 	}
 	w.events.count(t, session.EventBudget, 2)
+}
+
+// TestBudgetBehindProxy: a proxy that nobody has told us of does not share one
+// visitor's budget among all.
+func TestBudgetBehindProxy(t *testing.T) {
+	for name, c := range map[string]struct {
+		clientAddr func(*http.Request) netip.Addr
+		want       int
+	}{
+		"not told": {nil, 200},
+		"told":     {session.Forwarded(netip.MustParsePrefix("10.0.0.0/8")), 429},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(cfg *session.Config) { cfg.AnonymousPerMinute, cfg.ClientAddr = 1, c.clientAddr })
+			got := 0
+			for range 2 {
+				b := w.browser(t)
+				b.addr = "10.1.2.3:4"
+				got = b.post("/add", url.Values{"item": {"coat"}}).StatusCode
+			}
+			if got != c.want {
+				t.Errorf("second visitor: got status %d, want %d", got, c.want)
+			}
+		})
+	}
 }
 
 func TestAnonymousMax(t *testing.T) {

@@ -46,18 +46,19 @@ import (
 // Manager manages the sessions of one namespace. All methods are safe for
 // concurrent use. Make one with [New] and close it with [Manager.Close].
 type Manager struct {
-	cfg      Config
-	store    store.Store
-	local    bool // records never leave this process
-	parts    []string
-	origins  *http.CrossOriginProtection
-	events   *eventQueue
-	touches  *toucher
-	channels *channels
-	budget   *budget
-	locks    *locks
-	last     atomic.Int64 // the last time now has returned
-	clock    int64        // names our clock among those of other nodes
+	cfg       Config
+	store     store.Store
+	local     bool // records never leave this process
+	parts     []string
+	peersOnly bool // nobody has told us how to look behind proxies
+	origins   *http.CrossOriginProtection
+	events    *eventQueue
+	touches   *toucher
+	channels  *channels
+	budget    *budget
+	locks     *locks
+	last      atomic.Int64 // the last time now has returned
+	clock     int64        // names our clock among those of other nodes
 
 	closed atomic.Bool // nobody writes what waits any more
 	wakeup chan struct{}
@@ -69,6 +70,7 @@ type Manager struct {
 // other with an error that names the field, and reports relaxed ones to
 // Config.Logger.
 func New(c Config) (*Manager, error) {
+	peersOnly := c.ClientAddr == nil
 	c = c.withDefaults()
 	c.Keys = slices.Clone(c.Keys)
 	for i := range c.Keys {
@@ -78,7 +80,7 @@ func New(c Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{
-		cfg: c, store: c.Store, parts: []string{partApp}, origins: http.NewCrossOriginProtection(),
+		cfg: c, store: c.Store, peersOnly: peersOnly, parts: []string{partApp}, origins: http.NewCrossOriginProtection(),
 		clock: rand.Int64(), budget: newBudget(c.AnonymousPerMinute, c.AnonymousMax), locks: newLocks(c.StoreTimeout),
 		wakeup: make(chan struct{}, 1),
 	}
