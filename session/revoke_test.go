@@ -150,4 +150,3 @@ func TestMaxSessions(t *testing.T) {
 		})
 	}
 }
-
