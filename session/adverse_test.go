@@ -446,3 +446,23 @@ func (u unreadable) Read([]byte) (int, error) {
 	u.t.Error("the form of a stranger was read")
 	return 0, io.EOF
 }
+
+// TestCookieOfLoginThatWasRevoked: a login that was revoked while its request was
+// still at work sends no cookie: it could erase that of a newer one.
+func TestCookieOfLoginThatWasRevoked(t *testing.T) {
+	w := newWorld(t, nil)
+	b := w.browser(t)
+	resp := b.with(w.Manager, func(rw http.ResponseWriter, r *http.Request) {
+		if err := w.Login(r.Context(), session.Identity{Subject: "alice"}); err != nil {
+			t.Fatal(err)
+		}
+		_, stop := session.From(r.Context()).Watch(r.Context())
+		defer stop()
+		_, _ = w.RevokeSubject(context.Background(), "alice", "meanwhile")
+		time.Sleep(1200 * time.Millisecond)
+		_, _ = io.WriteString(rw, "welcome")
+	})
+	if resp.StatusCode != 401 || hasCookie(resp.Header["Set-Cookie"], "__Host-id") {
+		t.Errorf("got status %d and Set-Cookie %q, want 401 and no cookie", resp.StatusCode, resp.Header["Set-Cookie"])
+	}
+}

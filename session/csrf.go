@@ -152,9 +152,10 @@ func validCSRF(secret [32]byte, token string) bool {
 // CheckCSRF reports whether the request proves to come from one of our pages:
 // its method is safe, or the browser does not say that it comes from another
 // origin and it carries a valid token. Requests that open a WebSocket need no
-// token, but the origin. [Manager.Handler] has called it already,
-// except for what Config.ExplicitCSRF names. The token of a multipart form is
-// seen once the handler has parsed the form. Errors: ErrCSRF, ErrUnavailable.
+// token, but the origin. [Manager.Handler] has called it already, except for
+// what Config.ExplicitCSRF names. The token of a multipart form is seen once the
+// handler has parsed the form. Errors: ErrCSRF, ErrUnavailable, ErrEnded,
+// ErrTooLarge, ErrOutside.
 func (m *Manager) CheckCSRF(r *http.Request) error {
 	s := m.From(r.Context())
 	if s.m == nil {

@@ -11,6 +11,7 @@ import (
 	"cloakroom.example/session"
 	"cloakroom.example/session/store"
 	"cloakroom.example/session/store/memory"
+	"cloakroom.example/session/store/storetest"
 )
 
 // external hides that a store is in process, so that every load opens the wrap.
@@ -207,4 +208,27 @@ func TestRotationUnderLoad(t *testing.T) {
 	if items+1 != want {
 		t.Errorf("got %d items, want %d: %q", items+1, want, got)
 	}
+}
+
+// TestConflictDoesNotConfirm: a request with the old token that meets a conflict
+// holds the new one while it tries again. That does not mean that the client has
+// it: the response may get lost.
+func TestConflictDoesNotConfirm(t *testing.T) {
+	w, f := faulty(t, nil)
+	b := w.browser(t)
+	b.login("alice")
+	form := b.get("/csrf")
+	w.clock.advance(16 * time.Minute)
+	b.twin().get("/whoami") // rotates; the response is lost
+	lost := b.twin()
+	r := lost.request("POST", "/note", url.Values{"note": {"x"}, "csrf": {form}})
+	f.Fail(storetest.OpSwap, 1, store.ErrConflict)
+	if resp := lost.do(r); resp.StatusCode != 200 {
+		t.Fatalf("writing with the old token: got status %d: %s", resp.StatusCode, body(t, resp))
+	}
+	w.clock.advance(2 * time.Minute)
+	if got := b.get("/whoami"); got != "alice||x" {
+		t.Errorf("old token, after both responses were lost: got %q, want it to be answered still", got)
+	}
+	w.events.count(t, session.EventReuse, 0)
 }

@@ -36,7 +36,9 @@ func (w *writer) begin() error {
 func (w *writer) commit() error {
 	s := &w.x.session
 	err := ErrEnded
-	if !w.x.ctx.muted.Load() {
+	if w.x.ctx.muted.Load() {
+		s.recheck(w.x.ctx.Context)
+	} else {
 		err = s.finish(w.x.ctx.Context)
 	}
 	if err == nil {
