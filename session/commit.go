@@ -158,11 +158,11 @@ func (s *Session) update(ctx context.Context, name string, change func(slot, boo
 func (s *Session) store(ctx context.Context, change func(table) (table, error)) error {
 	ctx, cancel := s.m.detached(ctx)
 	defer cancel()
-	unlock, err := s.lock(ctx)
+	held, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer held.release()
 	s.mu.Lock()
 	if s.origin == (store.Client{}) {
 		s.origin = s.client()
@@ -257,13 +257,17 @@ func (s *Session) swap(ctx context.Context, change func(table) (table, error)) e
 }
 
 // currentLocked returns a copy of the record, and its values if they are
-// wanted, with the data key open.
+// wanted, with the data key open. Its error is errRetry if the session has to be
+// loaded again first.
 func (s *Session) currentLocked(values bool) (store.Record, table, error) {
 	if err := s.openKeyLocked(); err != nil {
 		return store.Record{}, nil, err
 	}
 	if !values {
 		return s.record, nil, nil
+	}
+	if err := s.loadPartsLocked(); err != nil {
+		return store.Record{}, nil, err
 	}
 	switch err := s.openLocked(); {
 	case errors.Is(err, errSealVersion), errors.Is(err, errTableVersion):
@@ -340,7 +344,7 @@ func (s *Session) mintLocked(r *store.Record, values table) (Token, dataKey) {
 	token, key := newToken(), newDataKey()
 	r.Namespace, r.Handle, r.Transport = s.m.cfg.Namespace, token.handle(s.m.cfg.Namespace), s.transport
 	r.Verifier = token.verifier(r.Handle)
-	r.Wrap = sealKey(token, key, r, s.m.cfg.Keys...)
+	r.Wrap = sealKey(token, key, r, s.m.keys)
 	r.Parts = nil
 	if len(values) > 1 {
 		r.Parts = []store.Part{sealPart(key, r, partApp, 1, values)}
@@ -353,7 +357,7 @@ func (s *Session) mintLocked(r *store.Record, values table) (Token, dataKey) {
 func (s *Session) adoptNewLocked(token Token, key dataKey, r store.Record, values table) {
 	r.Version = 1
 	s.status, s.err = statusLive, nil
-	s.token, s.record = token, r
+	s.token, s.record, s.whole = token, r, true
 	s.setKeyLocked(key)
 	s.values, s.valuesOpen, s.valuesErr = values, true, nil
 	s.confirm, s.fresh = false, true

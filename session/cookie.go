@@ -81,7 +81,7 @@ func (m *Manager) cookie(name, value string) string {
 func (m *Manager) pendingCookie() string { return m.cfg.CookieName + "-pending" }
 func (m *Manager) csrfCookie() string    { return m.cfg.CookieName + "-csrf" }
 
-// addVary adds names to the Vary header unless they are there.
+// addVary adds a name to the Vary header unless it is there.
 func addVary(h http.Header, name string) {
 	for _, line := range h["Vary"] {
 		for _, v := range strings.Split(line, ",") {

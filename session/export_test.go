@@ -1,5 +1,7 @@
 package session
 
+import "cloakroom.example/session/store"
+
 // The few hooks through which tests look inside. They add nothing to what they
 // call, and are variables because go test takes functions of such names for
 // tests.
@@ -27,9 +29,18 @@ var (
 	// TestOnlySealPart and the others seal and open.
 	TestOnlySealPart = sealPart
 	TestOnlyOpenPart = openPart
-	TestOnlySealKey  = sealKey
-	TestOnlyOpenKey  = openKey
-	TestOnlyWrapKey  = Token.wrapKey
+	TestOnlySealKey  = func(t Token, k dataKey, r *store.Record, keys ...[]byte) []byte {
+		return sealKey(t, k, r, hashKeys(keys))
+	}
+	TestOnlyOpenKey = func(t Token, r *store.Record, keys ...[]byte) (dataKey, error) {
+		return openKey(t, r, hashKeys(keys))
+	}
+	TestOnlyWrapKey = func(t Token, h store.Handle, key []byte) [32]byte {
+		if len(key) == 0 {
+			return t.wrapKey(h, nil)
+		}
+		return t.wrapKey(h, &hashKeys([][]byte{key})[0])
+	}
 
 	// TestOnlyChannels counts the open channels.
 	TestOnlyChannels = func(m *Manager) (n int) {

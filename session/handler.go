@@ -36,7 +36,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -49,6 +48,7 @@ type Manager struct {
 	cfg       Config
 	store     store.Store
 	local     bool // records never leave this process
+	keys      []deploymentKey
 	parts     []string
 	peersOnly bool // nobody has told us how to look behind proxies
 	origins   *http.CrossOriginProtection
@@ -72,15 +72,11 @@ type Manager struct {
 func New(c Config) (*Manager, error) {
 	peersOnly := c.ClientAddr == nil
 	c = c.withDefaults()
-	c.Keys = slices.Clone(c.Keys)
-	for i := range c.Keys {
-		c.Keys[i] = slices.Clone(c.Keys[i])
-	}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	m := &Manager{
-		cfg: c, store: c.Store, peersOnly: peersOnly, parts: []string{partApp}, origins: http.NewCrossOriginProtection(),
+		cfg: c, store: c.Store, keys: hashKeys(c.Keys), peersOnly: peersOnly, parts: []string{partApp}, origins: http.NewCrossOriginProtection(),
 		clock: rand.Int64(), budget: newBudget(c.AnonymousPerMinute, c.AnonymousMax), locks: newLocks(c.StoreTimeout),
 		wakeup: make(chan struct{}, 1),
 	}
@@ -119,6 +115,7 @@ type exchange struct {
 	writer  writer
 	request *http.Request
 	entry   http.Header // the response's headers on entry
+	lines   [2]string   // header lines of the response
 }
 
 // handler is the life of a request: each line is a step, each step a file.
@@ -158,7 +155,7 @@ func (m *Manager) exchange(w http.ResponseWriter, r *http.Request, transport sto
 // open prepares the session of a request.
 func (m *Manager) open(s *Session, r *http.Request, transport store.Transport) {
 	s.m, s.r, s.original, s.transport, s.opened, s.status = m, r, r, transport, m.now(), statusNone
-	s.upgrade = r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect
+	s.upgrade = first(r.Header["Upgrade"]) != "" || r.Method == http.MethodConnect
 	s.notActivity = m.cfg.NotActivity != nil && m.cfg.NotActivity(r)
 }
 

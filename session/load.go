@@ -50,7 +50,11 @@ func (m *Manager) bounded(ctx context.Context) (context.Context, context.CancelF
 // loadLocked loads the session of a well-formed token.
 func (m *Manager) loadLocked(ctx context.Context, s *Session, token Token) {
 	h := token.handle(m.cfg.Namespace)
-	r, err := m.store.Load(ctx, store.Key{Namespace: m.cfg.Namespace, Handle: h}, m.parts)
+	parts := m.parts
+	if m.local {
+		parts = nil // most requests need no values, and here asking again costs little
+	}
+	r, err := m.store.Load(ctx, store.Key{Namespace: m.cfg.Namespace, Handle: h}, parts)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		m.emit(s, Event{Type: EventUnknownToken, Handle: h, Cause: "unknown"})
@@ -65,12 +69,13 @@ func (m *Manager) loadLocked(ctx context.Context, s *Session, token Token) {
 		}
 		return
 	}
-	m.acceptLocked(s, token, r)
+	s.whole = !m.local
+	m.acceptLocked(s, token, &r)
 }
 
 // acceptLocked decides whether the token opens the record. Every refusal leaves
 // the request anonymous: an attacker must not learn that the handle exists.
-func (m *Manager) acceptLocked(s *Session, token Token, r store.Record) {
+func (m *Manager) acceptLocked(s *Session, token Token, r *store.Record) {
 	verifier := token.verifier(r.Handle)
 	current := r.Verifier.Equal(verifier)
 	previous := !current && r.Predecessor != nil && r.Predecessor.Verifier.Equal(verifier)
@@ -82,21 +87,21 @@ func (m *Manager) acceptLocked(s *Session, token Token, r store.Record) {
 		m.emit(s, Event{Type: EventUnknownToken, Handle: r.Handle, Cause: "wrong kind"})
 		return
 	case r.Ended():
-		m.refuseEndedLocked(s, &r)
+		m.refuseEndedLocked(s, r)
 		return
 	}
 	if seen := m.touches.pending(r.Handle); seen.After(r.Seen) {
 		r.Seen = seen
 	}
 	if _, expired := r.Expired(s.opened); expired {
-		m.expireLocked(s, &r)
+		m.expireLocked(s, r)
 		return
 	}
-	if m.refuseCritical(s, &r) {
+	if m.refuseCritical(s, r) {
 		return
 	}
 	if previous {
-		if token, previous = m.succeedLocked(s, token, &r); !previous {
+		if token, previous = m.succeedLocked(s, token, r); !previous {
 			return
 		}
 	}
@@ -116,11 +121,11 @@ func (m *Manager) refuseCritical(s *Session, r *store.Record) bool {
 
 // adoptLocked makes the record the session of the request, once its facts have
 // proved to be those it was created with.
-func (m *Manager) adoptLocked(s *Session, token Token, r store.Record, current bool) {
+func (m *Manager) adoptLocked(s *Session, token Token, r *store.Record, current bool) {
 	key := dataKey{}
 	if !m.local {
 		var err error
-		if key, err = openKey(token, &r, s.m.cfg.Keys...); err != nil {
+		if key, err = openKey(token, r, s.m.keys); err != nil {
 			m.emit(s, Event{Type: EventUnreadable, Handle: r.Handle, Subject: r.Subject, Cause: err.Error()})
 			// The row was tampered with; only the browser that holds the
 			// current token comes here, so nothing newer can be erased. What a
@@ -131,7 +136,7 @@ func (m *Manager) adoptLocked(s *Session, token Token, r store.Record, current b
 		}
 	}
 	s.status, s.err = statusLive, nil
-	s.token, s.record = token, r
+	s.token, s.record = token, *r
 	s.setKeyLocked(key)
 	s.values, s.valuesOpen, s.valuesErr = nil, false, nil
 	s.confirm = current && r.Predecessor != nil && r.Predecessor.Confirmed.IsZero()
@@ -205,6 +210,7 @@ func (m *Manager) reloadLocked(ctx context.Context, s *Session) error {
 		}
 		return fromStore("reloading", err)
 	}
+	s.whole = true
 	set, confirm := s.setToken, s.confirm
 	s.status, s.err = statusEnded, ErrEnded // unless it is accepted again
 	if s.sameFactsLocked(token, &r) {
@@ -214,7 +220,7 @@ func (m *Manager) reloadLocked(ctx context.Context, s *Session) error {
 		s.values, s.valuesOpen, s.valuesErr = nil, false, nil
 		return nil
 	}
-	m.acceptLocked(s, token, r)
+	m.acceptLocked(s, token, &r)
 	s.setToken = s.setToken || set && s.status == statusLive
 	// The client has presented the successor only if it did so at first: what
 	// we hold now can be the answer to the predecessor.

@@ -15,9 +15,13 @@ import (
 type locks struct {
 	patience time.Duration // how long to wait at most
 
-	mu   sync.Mutex
-	held map[lockKey]*waiters
+	mu    sync.Mutex
+	held  map[lockKey]*waiters
+	spare []*waiters // to be used again, with their turn free
 }
+
+// maxSpare bounds what is kept after many sessions were changed at once.
+const maxSpare = 64
 
 // lockKey is a stored session, or the request that is about to make one.
 type lockKey struct {
@@ -30,28 +34,56 @@ type waiters struct {
 	count int           // holder and waiters
 }
 
+// turn is a lock that is held.
+type turn struct {
+	locks   *locks
+	key     lockKey
+	waiters *waiters
+}
+
 func newLocks(patience time.Duration) *locks {
 	return &locks{patience: patience, held: make(map[lockKey]*waiters)}
 }
 
-func (l *locks) acquire(ctx context.Context, k lockKey) (release func(), err error) {
-	l.mu.Lock()
-	w := l.held[k]
-	if w == nil {
-		w = &waiters{turn: make(chan struct{}, 1)}
-		w.turn <- struct{}{}
-		l.held[k] = w
-	}
-	w.count++
-	l.mu.Unlock()
+func (l *locks) acquire(ctx context.Context, k lockKey) (turn, error) {
+	w := l.join(k)
 	if err := w.wait(ctx, l.patience); err != nil {
 		l.leave(k, w)
-		return nil, err
+		return turn{}, err
 	}
-	return func() {
+	return turn{l, k, w}, nil
+}
+
+func (t turn) release() {
+	t.waiters.turn <- struct{}{}
+	t.locks.leave(t.key, t.waiters)
+}
+
+func (l *locks) join(k lockKey) *waiters {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.held[k]
+	if n := len(l.spare); w == nil && n > 0 {
+		w, l.spare = l.spare[n-1], l.spare[:n-1]
+	} else if w == nil {
+		w = &waiters{turn: make(chan struct{}, 1)}
 		w.turn <- struct{}{}
-		l.leave(k, w)
-	}, nil
+	}
+	w.count++
+	l.held[k] = w
+	return w
+}
+
+func (l *locks) leave(k lockKey, w *waiters) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.count--; w.count > 0 {
+		return
+	}
+	delete(l.held, k)
+	if len(l.spare) < maxSpare {
+		l.spare = append(l.spare, w)
+	}
 }
 
 // wait waits for the turn, for a bounded time.
@@ -73,27 +105,19 @@ func (w *waiters) wait(ctx context.Context, patience time.Duration) error {
 	}
 }
 
-func (l *locks) leave(k lockKey, w *waiters) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if w.count--; w.count == 0 {
-		delete(l.held, k)
-	}
-}
-
 // lock takes the lock of the session as it is now: while waiting, it can have
 // been created or replaced.
-func (s *Session) lock(ctx context.Context) (release func(), err error) {
+func (s *Session) lock(ctx context.Context) (turn, error) {
 	for {
 		k := s.lockKey()
-		release, err := s.m.locks.acquire(ctx, k)
+		held, err := s.m.locks.acquire(ctx, k)
 		if err != nil {
-			return nil, err
+			return turn{}, err
 		}
 		if s.lockKey() == k {
-			return release, nil
+			return held, nil
 		}
-		release()
+		held.release()
 	}
 }
 

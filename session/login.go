@@ -218,11 +218,11 @@ func (s *Session) renew(ctx context.Context, rn renewal) error {
 	}
 	ctx, cancel := s.m.detached(ctx)
 	defer cancel()
-	unlock, err := s.lock(ctx)
+	held, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer held.release()
 	for attempt := range storeAttempts {
 		err := s.renewOnce(ctx, rn)
 		switch {
@@ -301,6 +301,9 @@ func (s *Session) renewableLocked(rn renewal) error {
 // store, if the old one is still as we know it.
 func (s *Session) replaceLocked(ctx context.Context, rn renewal, old *store.Record, subject string, a Assurance) error {
 	values, err := s.valuesForLocked(rn, old, subject)
+	if errors.Is(err, errRetry) {
+		return store.ErrConflict
+	}
 	if err != nil {
 		return err
 	}

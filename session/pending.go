@@ -127,7 +127,7 @@ func (s *Session) loadHalfLocked(ctx context.Context) error {
 	if s.m.refuseCritical(s, &r) {
 		return nil
 	}
-	if _, err := openKey(token, &r, s.m.cfg.Keys...); err != nil {
+	if _, err := openKey(token, &r, s.m.keys); err != nil {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: h, Subject: r.Subject, Cause: err.Error()})
 		return nil
 	}

@@ -81,7 +81,7 @@ func (s *Session) maintainLocked(r *store.Record, key dataKey) (rotated Token, o
 		Verifier: r.Verifier, Successor: sealSuccessor(s.token, rotated, r.Handle),
 	}
 	r.Verifier, r.Rotated = rotated.verifier(r.Handle), s.opened
-	r.Wrap = sealKey(rotated, key, r, s.m.cfg.Keys...)
+	r.Wrap = sealKey(rotated, key, r, s.m.keys)
 	return rotated, true
 }
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -49,17 +50,18 @@ func sealWith(aead cipher.AEAD, plaintext, context []byte) []byte {
 
 // open is the inverse of seal. There is no fallback to any other format.
 func open(key [32]byte, sealed, context []byte) ([]byte, error) {
-	return openWith(newAEAD(key), sealed, context)
+	return openWith(newAEAD(key), nil, sealed, context)
 }
 
-func openWith(aead cipher.AEAD, sealed, context []byte) ([]byte, error) {
+// openWith appends the plaintext to dst.
+func openWith(aead cipher.AEAD, dst, sealed, context []byte) ([]byte, error) {
 	if len(sealed) == 0 {
 		return nil, errSeal
 	}
 	if sealed[0] != sealVersion {
 		return nil, fmt.Errorf("%w %d", errSealVersion, sealed[0])
 	}
-	plaintext, err := aead.Open(nil, nil, sealed[1:], context)
+	plaintext, err := aead.Open(dst, nil, sealed[1:], context)
 	if err != nil {
 		return nil, errSeal
 	}
@@ -80,26 +82,26 @@ func newAEAD(key [32]byte) cipher.AEAD {
 
 // sealKey wraps the data key under the token and the first of the deployment's
 // keys, if there are any, bound to the facts that decide authority.
-func sealKey(t Token, k dataKey, r *store.Record, deployment ...[]byte) []byte {
+func sealKey(t Token, k dataKey, r *store.Record, deployment []deploymentKey) []byte {
 	var buffer [256]byte
-	var first []byte
+	var first *deploymentKey
 	if len(deployment) > 0 {
-		first = deployment[0]
+		first = &deployment[0]
 	}
 	return seal(t.wrapKey(r.Handle, first), k[:], appendFacts(buffer[:0], r))
 }
 
 // openKey unwraps the data key; the deployment's keys are tried in their order.
 // That it opens proves that the facts are those the session was created with.
-func openKey(t Token, r *store.Record, deployment ...[]byte) (k dataKey, err error) {
+func openKey(t Token, r *store.Record, deployment []deploymentKey) (k dataKey, err error) {
 	var buffer [256]byte
 	facts := appendFacts(buffer[:0], r)
-	if len(deployment) == 0 {
-		deployment = [][]byte{nil} // and never beside others: that wrap anybody can make
-	}
 	var plaintext []byte
-	for _, key := range deployment {
-		if plaintext, err = open(t.wrapKey(r.Handle, key), r.Wrap, facts); err == nil {
+	if len(deployment) == 0 { // and never beside others: that wrap anybody can make
+		plaintext, err = open(t.wrapKey(r.Handle, nil), r.Wrap, facts)
+	}
+	for i := range deployment {
+		if plaintext, err = open(t.wrapKey(r.Handle, &deployment[i]), r.Wrap, facts); err == nil {
 			break
 		}
 	}
@@ -150,13 +152,18 @@ func sealPartWith(aead cipher.AEAD, r *store.Record, name string, generation uin
 
 // openPart is the inverse of sealPart.
 func openPart(k dataKey, r *store.Record, p store.Part) ([]byte, error) {
+	p.Sealed = bytes.Clone(p.Sealed)
 	return openPartWith(newAEAD(k), r, p)
 }
 
-// openPartWith is openPart with a cipher that is set up already.
+// openPartWith is openPart with a cipher that is set up already. It overwrites
+// the sealed bytes with the plaintext, which saves a copy of what can be large.
 func openPartWith(aead cipher.AEAD, r *store.Record, p store.Part) ([]byte, error) {
+	if len(p.Sealed) == 0 {
+		return nil, fmt.Errorf("opening part %q: %w", p.Name, errSeal)
+	}
 	var buffer [128]byte
-	plaintext, err := openWith(aead, p.Sealed, appendPart(buffer[:0], r, p.Name, p.Generation))
+	plaintext, err := openWith(aead, p.Sealed[1:1], p.Sealed, appendPart(buffer[:0], r, p.Name, p.Generation))
 	if err != nil {
 		return nil, fmt.Errorf("opening part %q: %w", p.Name, err)
 	}

@@ -47,6 +47,7 @@ type Session struct {
 
 	key        dataKey     // zero until it is needed
 	aead       cipher.AEAD // under key, once it is needed
+	whole      bool        // record has its parts; otherwise they are loaded when needed
 	values     table       // as stored; opened when needed
 	valuesOpen bool
 	valuesErr  error // why they do not open
@@ -240,7 +241,16 @@ func (s *Session) read(name string, note bool) (slot, bool, error) {
 	if s.status != statusLive {
 		return slot{}, false, nil
 	}
-	if err := s.openLocked(); err != nil {
+	err := s.openLocked()
+	if errors.Is(err, errRetry) {
+		if err = s.m.reloadLocked(s.r.Context(), s); errors.Is(err, ErrEnded) {
+			return slot{}, false, nil
+		}
+		if err == nil {
+			err = s.openLocked()
+		}
+	}
+	if err != nil {
 		return slot{}, false, err
 	}
 	found, ok := s.values.get(name)
@@ -334,10 +344,14 @@ func (s *Session) changeableLocked() error {
 	return nil
 }
 
-// openLocked opens the values of a live session, once.
+// openLocked opens the values of a live session, once. Its error is errRetry if
+// the session has to be loaded again first.
 func (s *Session) openLocked() error {
 	if s.valuesOpen || s.valuesErr != nil {
 		return s.valuesErr
+	}
+	if err := s.loadPartsLocked(); err != nil {
+		return err
 	}
 	if err := s.openKeyLocked(); err != nil {
 		return err
@@ -352,11 +366,32 @@ func (s *Session) openLocked() error {
 	return nil
 }
 
+// loadPartsLocked loads the parts of the record if they were left out at first.
+// Its error is errRetry if somebody has changed the record since.
+func (s *Session) loadPartsLocked() error {
+	if s.whole {
+		return nil
+	}
+	ctx, cancel := s.m.detached(s.r.Context())
+	defer cancel()
+	r, err := s.m.store.Load(ctx, s.record.Key(), s.m.parts)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return errRetry
+	case err != nil:
+		return fromStore("loading values", err)
+	case r.Version != s.record.Version || r.Ended() || r.Locked != s.record.Locked || !r.Limit.Equal(s.record.Limit):
+		return errRetry
+	}
+	s.record.Parts, s.whole = r.Parts, true
+	return nil
+}
+
 func (s *Session) openKeyLocked() error {
 	if s.key != (dataKey{}) {
 		return nil
 	}
-	key, err := openKey(s.token, &s.record, s.m.cfg.Keys...)
+	key, err := openKey(s.token, &s.record, s.m.keys)
 	if err != nil {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: s.record.Handle, Subject: s.record.Subject, Cause: err.Error()})
 		return errors.Join(ErrUndecodable, err)
@@ -381,13 +416,15 @@ func (s *Session) cipherLocked() cipher.AEAD {
 	return s.aead
 }
 
-// openValues opens the application's part of a record.
+// openValues opens the application's part of a record, whose sealed bytes are
+// used up.
 func openValues(aead cipher.AEAD, r *store.Record) (table, error) {
 	i := slices.IndexFunc(r.Parts, func(p store.Part) bool { return p.Name == partApp })
 	if i < 0 {
 		return nil, nil
 	}
 	plaintext, err := openPartWith(aead, r, r.Parts[i])
+	r.Parts[i].Sealed = nil
 	if err != nil {
 		return nil, err
 	}

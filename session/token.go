@@ -128,19 +128,29 @@ func (t Token) derive(domain string, h store.Handle) [32]byte {
 	return sha256.Sum256(b[:])
 }
 
+// deploymentKey is the hash of one of Config.Keys.
+type deploymentKey [sha256.Size]byte
+
+func hashKeys(keys [][]byte) []deploymentKey {
+	hashed := make([]deploymentKey, len(keys))
+	for i, key := range keys {
+		hashed[i] = sha256.Sum256(append([]byte(domainDeploy), key...))
+	}
+	return hashed
+}
+
 // wrapKey returns the key under which the data key is wrapped. With a key of the
 // deployment, nobody who has only the database and a token of his own can make
-// it.
-func (t Token) wrapKey(h store.Handle, deployment []byte) [32]byte {
-	if len(deployment) == 0 {
+// it; nil means that there is none.
+func (t Token) wrapKey(h store.Handle, deployment *deploymentKey) [32]byte {
+	if deployment == nil {
 		return t.derive(domainWrapKey, h)
 	}
-	hashed := sha256.Sum256(append([]byte(domainDeploy), deployment...))
-	var b [4 + len(h) + secretSize + len(hashed)]byte
+	var b [4 + len(h) + secretSize + len(deployment)]byte
 	n := copy(b[:], domainKeyedWrap)
 	n += copy(b[n:], h[:])
 	n += copy(b[n:], t.secret[:])
-	copy(b[n:], hashed[:])
+	copy(b[n:], deployment[:])
 	return sha256.Sum256(b[:])
 }
 

@@ -146,7 +146,7 @@ func (s *Session) emitHeaders(h http.Header) {
 		return
 	}
 	s.sent = true
-	if s.m.cfg.ReferrerPolicy != "" && h.Get("Referrer-Policy") == "" {
+	if s.m.cfg.ReferrerPolicy != "" && first(h["Referrer-Policy"]) == "" {
 		h.Set("Referrer-Policy", s.m.cfg.ReferrerPolicy)
 	}
 	cookies := s.cookiesLocked()
@@ -160,19 +160,45 @@ func (s *Session) emitHeaders(h http.Header) {
 	case len(cookies) > 0 || s.fresh || s.clearSite:
 		// Not the handler's choice: a cache that kept this response would hand
 		// one user's cookie to others.
-		h.Set("Cache-Control", "no-store")
+		s.noStoreLocked(h)
 		h.Del("CDN-Cache-Control") // would prevail over it (RFC 9213)
 		h.Del("Surrogate-Control")
-	case s.accessed && signedIn && h.Get("Cache-Control") == "":
-		h.Set("Cache-Control", "no-store")
+	case s.accessed && signedIn && first(h["Cache-Control"]) == "":
+		s.noStoreLocked(h)
 	}
 	switch {
 	case len(cookies) == 0 && !s.accessed:
 	case s.transport == store.Bearer:
-		addVary(h, "Authorization")
+		s.addVaryLocked(h, "Authorization")
 	default:
-		addVary(h, "Cookie")
+		s.addVaryLocked(h, "Cookie")
 	}
+}
+
+// noStoreLocked keeps caches from storing the response. The lines of this
+// header and of Vary lie in the exchange: nearly every response has them.
+func (s *Session) noStoreLocked(h http.Header) {
+	s.x.lines[0] = "no-store"
+	h["Cache-Control"] = s.x.lines[:1:1]
+}
+
+// addVaryLocked adds a name to the Vary header unless it is there.
+func (s *Session) addVaryLocked(h http.Header, name string) {
+	if len(h["Vary"]) == 0 {
+		s.x.lines[1] = name
+		h["Vary"] = s.x.lines[1:2:2]
+		return
+	}
+	addVary(h, name)
+}
+
+// first returns the first line of a header, as http.Header.Get does, for a name
+// that is canonical.
+func first(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[0]
 }
 
 // subjectIsSetLocked is Subject() != "" without counting as access.
