@@ -247,6 +247,9 @@ func (s *Session) read(name string, note bool) (slot, bool, error) {
 			return slot{}, false, nil
 		}
 		if err == nil {
+			err = s.usableLocked()
+		}
+		if err == nil {
 			err = s.openLocked()
 		}
 	}
