@@ -21,8 +21,8 @@ func (m *Manager) wake() {
 	}
 }
 
-// background writes batches of touches, looks after open channels and sweeps,
-// until the manager is closed. The three do not wait for each other.
+// background writes batches of touches, looks after open channels, sweeps and
+// forgets keys, until the manager is closed. The four do not wait for each other.
 func (m *Manager) background(ctx context.Context) {
 	m.work.Go(func() {
 		for m.wait(ctx, flushEvery, m.wakeup) {
@@ -37,6 +37,11 @@ func (m *Manager) background(ctx context.Context) {
 	m.work.Go(func() {
 		for m.wait(ctx, sweepPause(), nil) {
 			m.sweep(ctx)
+		}
+	})
+	m.work.Go(func() {
+		for m.wait(ctx, forgetEvery, nil) {
+			m.unwrapped.forget()
 		}
 	})
 }

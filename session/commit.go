@@ -215,7 +215,7 @@ func (s *Session) swap(ctx context.Context, change func(table) (table, error)) e
 		return err
 	}
 	r, values, err := s.currentLocked(change != nil)
-	key, aead := s.key, s.cipherLocked()
+	key := s.key
 	s.mu.Unlock()
 	if err != nil {
 		return err
@@ -232,11 +232,11 @@ func (s *Session) swap(ctx context.Context, change func(table) (table, error)) e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rotated, isRotated := s.maintainLocked(&r, key)
+	rotated, isRotated := s.maintainLocked(&r, key.dataKey)
 	parts := r.Parts
 	r.Parts = nil
 	if change != nil && !bytes.Equal(next, values) {
-		r.Parts = []store.Part{sealPartWith(aead, &r, partApp, generation(parts)+1, next)}
+		r.Parts = []store.Part{sealPartWith(key.cipher(), &r, partApp, generation(parts)+1, next)}
 	}
 	err = s.m.store.Swap(ctx, r, s.m.now())
 	switch {
@@ -358,7 +358,7 @@ func (s *Session) adoptNewLocked(token Token, key dataKey, r store.Record, value
 	r.Version = 1
 	s.status, s.err = statusLive, nil
 	s.token, s.record, s.whole = token, r, true
-	s.setKeyLocked(key)
+	s.key = &unwrappedKey{dataKey: key}
 	s.values, s.valuesOpen, s.valuesErr = values, true, nil
 	s.confirm, s.fresh = false, true
 	s.setToken, s.clear = s.transport == store.Cookie, false

@@ -78,7 +78,7 @@ func (s *Session) csrfToken() (string, error) {
 		var raw [csrfSeedSize]byte
 		_, _ = rand.Read(raw[:])
 		seed = base64.RawURLEncoding.EncodeToString(raw[:])
-		s.csrf = cookieChange{set: true, value: seed}
+		s.csrf = &seed
 	}
 	return maskCSRF(s.m.visitorSecret(seed)), nil
 }
@@ -89,7 +89,7 @@ func (s *Session) csrfSecretLocked() ([32]byte, error) {
 	if err := s.openKeyLocked(); err != nil {
 		return [32]byte{}, err
 	}
-	return sha256.Sum256(append([]byte(domainCSRF), s.key[:]...)), nil
+	return sha256.Sum256(append([]byte(domainCSRF), s.key.dataKey[:]...)), nil
 }
 
 // visitorSecret returns the secret of the tokens of a visitor without a session.
@@ -102,8 +102,8 @@ func (m *Manager) visitorSecret(seed string) [32]byte {
 
 // csrfSeedLocked returns the value of the visitor's CSRF cookie.
 func (s *Session) csrfSeedLocked() (string, bool) {
-	if s.csrf.set {
-		return s.csrf.value, s.csrf.value != ""
+	if s.csrf != nil {
+		return *s.csrf, *s.csrf != ""
 	}
 	seed, result := cookieValue(s.r.Header["Cookie"], s.m.csrfCookie())
 	if result != foundOne || len(seed) != csrfSeedChars {
@@ -121,7 +121,7 @@ func (s *Session) renewCSRFLocked() {
 		return
 	}
 	if _, had := s.csrfSeedLocked(); had {
-		s.csrf = cookieChange{set: true}
+		s.csrf = new(string)
 	}
 }
 

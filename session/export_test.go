@@ -61,7 +61,7 @@ var (
 	// TestOnlySessionFormSecret returns the secret of a session's form tokens,
 	// TestOnlyVisitorFormSecret that of a visitor with this cookie.
 	TestOnlySessionFormSecret = func(k [32]byte) ([32]byte, error) {
-		return (&Session{key: k}).csrfSecretLocked()
+		return (&Session{key: &unwrappedKey{dataKey: k}}).csrfSecretLocked()
 	}
 	TestOnlyVisitorFormSecret = func(namespace, cookie string) [32]byte {
 		return (&Manager{cfg: Config{Namespace: namespace}}).visitorSecret(cookie)

@@ -49,6 +49,7 @@ type Manager struct {
 	store     store.Store
 	local     bool // records never leave this process
 	keys      []deploymentKey
+	unwrapped *unwrappedKeys
 	parts     []string
 	peersOnly bool // nobody has told us how to look behind proxies
 	origins   *http.CrossOriginProtection
@@ -91,7 +92,7 @@ func New(c Config) (*Manager, error) {
 	for _, r := range c.relaxations(m.local) {
 		c.Logger.Warn("session: relaxed setting", "namespace", c.Namespace, "setting", r)
 	}
-	m.events, m.touches, m.channels = newEventQueue(c), newToucher(m), newChannels(m)
+	m.events, m.touches, m.channels, m.unwrapped = newEventQueue(c), newToucher(m), newChannels(m), new(unwrappedKeys)
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
 	m.background(ctx)

@@ -122,10 +122,10 @@ func (m *Manager) refuseCritical(s *Session, r *store.Record) bool {
 // adoptLocked makes the record the session of the request, once its facts have
 // proved to be those it was created with.
 func (m *Manager) adoptLocked(s *Session, token Token, r *store.Record, current bool) {
-	key := dataKey{}
+	var key *unwrappedKey
 	if !m.local {
 		var err error
-		if key, err = openKey(token, r, s.m.keys); err != nil {
+		if key, err = m.unwrap(token, r); err != nil {
 			m.emit(s, Event{Type: EventUnreadable, Handle: r.Handle, Subject: r.Subject, Cause: err.Error()})
 			// The row was tampered with; only the browser that holds the
 			// current token comes here, so nothing newer can be erased. What a
@@ -137,7 +137,7 @@ func (m *Manager) adoptLocked(s *Session, token Token, r *store.Record, current 
 	}
 	s.status, s.err = statusLive, nil
 	s.token, s.record = token, *r
-	s.setKeyLocked(key)
+	s.key = key
 	s.values, s.valuesOpen, s.valuesErr = nil, false, nil
 	s.confirm = current && r.Predecessor != nil && r.Predecessor.Confirmed.IsZero()
 	if r.LockedAt(s.opened) && !r.Locked {
@@ -234,7 +234,7 @@ func (m *Manager) reloadLocked(ctx context.Context, s *Session) error {
 // sameFactsLocked reports whether the token has been superseded more than once in
 // a session that is otherwise the one this request was admitted to.
 func (s *Session) sameFactsLocked(token Token, r *store.Record) bool {
-	if s.key == (dataKey{}) && s.openKeyLocked() != nil {
+	if s.key == nil && s.openKeyLocked() != nil {
 		return false
 	}
 	v := token.verifier(r.Handle)

@@ -204,8 +204,8 @@ func (s *Session) began(id Identity) (time.Time, int64) {
 func (s *Session) beganAt() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.since.After(s.opened) {
-		return s.since
+	if s.since > s.opened.UnixNano() {
+		return time.Unix(0, s.since).UTC()
 	}
 	return s.opened
 }

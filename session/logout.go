@@ -86,7 +86,7 @@ const CauseLogout = "logout"
 func (s *Session) forgetLocked() {
 	s.status, s.err = statusNone, nil
 	s.token, s.record = Token{}, store.Record{}
-	s.setKeyLocked(dataKey{})
+	s.key = nil
 	s.values, s.valuesOpen, s.valuesErr = nil, false, nil
 	s.changes, s.reads = nil, nil
 	s.setToken, s.confirm, s.stepUp = false, false, false

@@ -65,7 +65,8 @@ func (s *Session) createPendingLocked(ctx context.Context, id Identity, c store.
 	if _, err := s.m.store.Create(ctx, c); err != nil {
 		return fromStore("beginning login", err)
 	}
-	s.pending = cookieChange{set: true, value: token.Reveal()}
+	value := token.Reveal()
+	s.pending = &value
 	s.half = &r
 	s.m.emit(s, Event{Type: EventCreated, Handle: r.Handle, Subject: r.Subject, Initiator: r.Subject, Cause: "pending"})
 	return nil
@@ -94,7 +95,7 @@ func (s *Session) halfOpen(ctx context.Context) (store.Record, error) {
 		return store.Record{}, ErrLoginRequired
 	}
 	s.accessed = true
-	if s.half == nil && !s.pending.set {
+	if s.half == nil && s.pending == nil {
 		if err := s.loadHalfLocked(ctx); err != nil {
 			return store.Record{}, err
 		}
@@ -127,7 +128,7 @@ func (s *Session) loadHalfLocked(ctx context.Context) error {
 	if s.m.refuseCritical(s, &r) {
 		return nil
 	}
-	if _, err := openKey(token, &r, s.m.keys); err != nil {
+	if _, err := s.m.unwrap(token, &r); err != nil {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: h, Subject: r.Subject, Cause: err.Error()})
 		return nil
 	}
@@ -197,7 +198,7 @@ func (m *Manager) endHalf(ctx context.Context, s *Session, half *store.Record) (
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.half, s.pending = nil, cookieChange{set: true}
+	s.half, s.pending = nil, new(string)
 	return changed, nil
 }
 

@@ -60,7 +60,7 @@ func (m *Manager) revoke(ctx context.Context, v store.Revocation) (int, error) {
 	var from *Session
 	if s.m == m {
 		from = s
-		s.since = m.now() // a login in this request comes after the revocation
+		s.since = m.now().UnixNano() // a login in this request comes after the revocation
 	}
 	if v.Handle.IsZero() {
 		m.emit(from, Event{

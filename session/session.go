@@ -41,14 +41,13 @@ type Session struct {
 	err    error // why status is unavailable or ended
 	token  Token // of the live session
 	record store.Record
-	since  time.Time // when authentication can have begun at the earliest
+	since  int64 // when authentication can have begun at the earliest, in nanoseconds
 	origin store.Client
 	half   *store.Record // the half-open login, once it was looked for
 
-	key        dataKey     // zero until it is needed
-	aead       cipher.AEAD // under key, once it is needed
-	whole      bool        // record has its parts; otherwise they are loaded when needed
-	values     table       // as stored; opened when needed
+	key        *unwrappedKey // nil until it is needed
+	whole      bool          // record has its parts; otherwise they are loaded when needed
+	values     table         // as stored; opened when needed
 	valuesOpen bool
 	valuesErr  error // why they do not open
 
@@ -74,15 +73,9 @@ type Session struct {
 	committing bool // headers are about to go out
 	setToken   bool
 	clear      bool
-	pending    cookieChange
-	csrf       cookieChange
+	pending    *string // the new value of the lesser cookies …
+	csrf       *string // … where an empty one removes the cookie
 	clearSite  bool
-}
-
-// cookieChange is what happens to one of the lesser cookies.
-type cookieChange struct {
-	set   bool
-	value string // empty removes the cookie
 }
 
 // Format prints the session's handle, whatever the verb: a session holds secrets.
@@ -359,7 +352,7 @@ func (s *Session) openLocked() error {
 	if err := s.openKeyLocked(); err != nil {
 		return err
 	}
-	values, err := openValues(s.cipherLocked(), &s.record)
+	values, err := openValues(s.key.cipher(), &s.record)
 	if err != nil {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: s.record.Handle, Subject: s.record.Subject, Cause: err.Error()})
 		s.valuesErr = errors.Join(ErrUndecodable, err) // reported once
@@ -391,32 +384,16 @@ func (s *Session) loadPartsLocked() error {
 }
 
 func (s *Session) openKeyLocked() error {
-	if s.key != (dataKey{}) {
+	if s.key != nil {
 		return nil
 	}
-	key, err := openKey(s.token, &s.record, s.m.keys)
+	key, err := s.m.unwrap(s.token, &s.record)
 	if err != nil {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: s.record.Handle, Subject: s.record.Subject, Cause: err.Error()})
 		return errors.Join(ErrUndecodable, err)
 	}
-	s.setKeyLocked(key)
+	s.key = key
 	return nil
-}
-
-// setKeyLocked sets the data key of the session.
-func (s *Session) setKeyLocked(key dataKey) {
-	if s.key != key {
-		s.key, s.aead = key, nil
-	}
-}
-
-// cipherLocked returns the cipher under the data key. Setting one up costs as
-// much as using it, so that it is kept.
-func (s *Session) cipherLocked() cipher.AEAD {
-	if s.aead == nil {
-		s.aead = newAEAD(s.key)
-	}
-	return s.aead
 }
 
 // openValues opens the application's part of a record, whose sealed bytes are

@@ -81,16 +81,17 @@ func (t table) check() error {
 	if t[0] != tableVersion {
 		return fmt.Errorf("%w %d of values", errTableVersion, t[0])
 	}
-	previous, first := "", true
+	var previous []byte
+	first := true
 	for b := t.slots(); len(b) > 0; {
 		_, name, rest, err := nextSlot(b)
 		if err != nil {
 			return err
 		}
-		if !first && string(name) <= previous {
+		if !first && bytes.Compare(name, previous) <= 0 {
 			return errTable
 		}
-		previous, first, b = string(name), false, rest
+		previous, first, b = name, false, rest
 	}
 	return nil
 }

@@ -218,11 +218,11 @@ func (s *Session) cookiesLocked() (lines []string) {
 	case s.clear:
 		lines = append(lines, s.m.cookie(name, ""))
 	}
-	if s.pending.set {
-		lines = append(lines, s.m.cookie(s.m.pendingCookie(), s.pending.value))
+	if s.pending != nil {
+		lines = append(lines, s.m.cookie(s.m.pendingCookie(), *s.pending))
 	}
-	if s.csrf.set {
-		lines = append(lines, s.m.cookie(s.m.csrfCookie(), s.csrf.value))
+	if s.csrf != nil {
+		lines = append(lines, s.m.cookie(s.m.csrfCookie(), *s.csrf))
 	}
 	return lines
 }
