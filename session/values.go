@@ -114,7 +114,8 @@ func (t table) get(name string) (slot, bool) {
 
 // with returns a table in which the slot is set, or removed if value is nil.
 func (t table) with(change slot) table {
-	out := make(table, 1, len(t)+len(change.name)+len(change.value)+16)
+	before, _ := t.get(change.name)
+	out := make(table, 1, len(t)-len(before.value)+len(change.name)+len(change.value)+16)
 	out[0] = tableVersion
 	written := change.value == nil
 	for b := t.slots(); len(b) > 0; {
