@@ -235,18 +235,15 @@ func (s *Session) swap(ctx context.Context, change func(table) (table, error)) e
 	rotated, isRotated := s.maintainLocked(&r, key.dataKey)
 	parts := r.Parts
 	r.Parts = nil
-	if change != nil && !bytes.Equal(next, values) {
-		r.Parts = []store.Part{sealPartWith(key.cipher(), &r, partApp, generation(parts)+1, next)}
+	if change == nil || bytes.Equal(next, values) {
+		err = s.putLocked(ctx, &r, nil)
+	} else {
+		err = s.putLocked(ctx, &r, func(buffer []byte) store.Part {
+			return sealPartWith(key.cipher(), buffer, &r, partApp, generation(parts)+1, next)
+		})
 	}
-	err = s.m.store.Swap(ctx, r, s.m.now())
-	switch {
-	case errors.Is(err, store.ErrConflict):
-		return errRetry
-	case errors.Is(err, store.ErrNotFound):
-		s.status, s.err = statusEnded, ErrEnded
-		return ErrEnded
-	case err != nil:
-		return fromStore("storing", err)
+	if err != nil {
+		return err
 	}
 	s.storedLocked(r, parts, next, change != nil)
 	if isRotated {
@@ -254,6 +251,29 @@ func (s *Session) swap(ctx context.Context, change func(table) (table, error)) e
 		s.m.emit(s, Event{Type: EventRenewed, Handle: r.Handle, Subject: r.Subject, Initiator: r.Subject, Cause: "rotation"})
 	}
 	return nil
+}
+
+// putLocked hands the record to the store, with the part that seal makes in a
+// buffer, if there is one.
+func (s *Session) putLocked(ctx context.Context, r *store.Record, seal func(buffer []byte) store.Part) error {
+	buffer := s.m.sealing.Get().(*[]byte)
+	if seal != nil {
+		r.Parts = []store.Part{seal(*buffer)}
+		*buffer = r.Parts[0].Sealed
+	}
+	err := s.m.store.Swap(ctx, *r, s.m.now())
+	if err == nil || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
+		// After other errors, a store that was given up on may still be reading.
+		s.m.sealing.Put(buffer)
+	}
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return errRetry
+	case errors.Is(err, store.ErrNotFound):
+		s.status, s.err = statusEnded, ErrEnded
+		return ErrEnded
+	}
+	return fromStore("storing", err)
 }
 
 // currentLocked returns a copy of the record, and its values if they are
@@ -283,6 +303,8 @@ func (s *Session) currentLocked(values bool) (store.Record, table, error) {
 func (s *Session) storedLocked(r store.Record, parts []store.Part, values table, changed bool) {
 	if len(r.Parts) == 0 {
 		r.Parts = parts
+	} else {
+		r.Parts[0].Sealed = nil // the store has its own copy, and we have the values
 	}
 	r.Version++
 	s.record, s.confirm = r, false

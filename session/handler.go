@@ -50,6 +50,7 @@ type Manager struct {
 	local     bool // records never leave this process
 	keys      []deploymentKey
 	unwrapped *unwrappedKeys
+	sealing   sync.Pool // of *[]byte: parts on their way to the store
 	parts     []string
 	peersOnly bool // nobody has told us how to look behind proxies
 	origins   *http.CrossOriginProtection
@@ -81,6 +82,7 @@ func New(c Config) (*Manager, error) {
 		clock: rand.Int64(), budget: newBudget(c.AnonymousPerMinute, c.AnonymousMax), locks: newLocks(c.StoreTimeout),
 		wakeup: make(chan struct{}, 1),
 	}
+	m.sealing.New = func() any { return new([]byte) }
 	if l, ok := c.Store.(store.Local); ok {
 		m.local = l.InProcess()
 	}

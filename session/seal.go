@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cloakroom.example/session/store"
@@ -39,13 +40,13 @@ func newDataKey() (k dataKey) {
 // seal encrypts plaintext under the key, bound to context: version byte, random
 // 96-bit nonce, AES-256-GCM ciphertext and tag.
 func seal(key [32]byte, plaintext, context []byte) []byte {
-	return sealWith(newAEAD(key), plaintext, context)
+	return sealWith(newAEAD(key), nil, plaintext, context)
 }
 
-func sealWith(aead cipher.AEAD, plaintext, context []byte) []byte {
-	out := make([]byte, 1, 1+aead.Overhead()+len(plaintext))
-	out[0] = sealVersion
-	return aead.Seal(out, nil, plaintext, context)
+// sealWith appends what is sealed to dst.
+func sealWith(aead cipher.AEAD, dst, plaintext, context []byte) []byte {
+	dst = slices.Grow(dst, 1+aead.Overhead()+len(plaintext))
+	return aead.Seal(append(dst, sealVersion), nil, plaintext, context)
 }
 
 // open is the inverse of seal. There is no fallback to any other format.
@@ -138,15 +139,15 @@ func appendFacts(b []byte, r *store.Record) []byte {
 
 // sealPart encrypts a part, bound to its session, name and generation.
 func sealPart(k dataKey, r *store.Record, name string, generation uint64, plaintext []byte) store.Part {
-	return sealPartWith(newAEAD(k), r, name, generation, plaintext)
+	return sealPartWith(newAEAD(k), nil, r, name, generation, plaintext)
 }
 
-// sealPartWith is sealPart with a cipher that is set up already.
-func sealPartWith(aead cipher.AEAD, r *store.Record, name string, generation uint64, plaintext []byte) store.Part {
-	var buffer [128]byte
+// sealPartWith is sealPart with a cipher that is set up already and a buffer.
+func sealPartWith(aead cipher.AEAD, buffer []byte, r *store.Record, name string, generation uint64, plaintext []byte) store.Part {
+	var context [128]byte
 	return store.Part{
 		Name: name, Generation: generation,
-		Sealed: sealWith(aead, plaintext, appendPart(buffer[:0], r, name, generation)),
+		Sealed: sealWith(aead, buffer[:0], plaintext, appendPart(context[:0], r, name, generation)),
 	}
 }
 
