@@ -32,7 +32,9 @@ type Config struct {
 
 	// Namespace separates several managers on one store or in one browser: it
 	// goes into every hash, binding and key, and into the default cookie
-	// name. At most 32 of a-z, 0-9 and '-'. Defaults to "".
+	// name. At most 32 of a-z, 0-9 and '-'. Defaults to "". Handlers of several
+	// managers stand beside each other, each over its own paths: around each
+	// other, each would demand its own form token in the one field.
 	Namespace string
 
 	// CookieName is the name of the session cookie; beside it go
@@ -107,7 +109,7 @@ type Config struct {
 	Admit func(*http.Request, Snapshot) Verdict
 
 	// Denied answers a request that was refused, with the error that says why:
-	// see [Status]. If nil, a short text with that status is sent.
+	// see [Status]. If nil, [Deny] does.
 	Denied func(http.ResponseWriter, *http.Request, error)
 
 	// ClientAddr tells the address of the client. If nil, it is the peer of
@@ -216,7 +218,7 @@ func (c Config) withDefaults() Config {
 		c.ClientAddr = peerAddr
 	}
 	if c.Denied == nil {
-		c.Denied = deny
+		c.Denied = Deny
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -26,7 +26,9 @@ var (
 	ErrRevoked = store.ErrRevoked
 
 	// ErrOutside says that there is no session because the request did not
-	// pass through [Manager.Handler] or [Manager.Open], or was skipped.
+	// pass through [Manager.Handler] or [Manager.Open], or was skipped; or that
+	// the context is not that of the request: some frameworks have one of their
+	// own, which does not lead to it.
 	ErrOutside = errors.New("session: request did not pass through the session handler")
 	// ErrEnded says that the session of this request has ended: logged out,
 	// revoked, expired or replaced by a login in another tab. What this
@@ -76,8 +78,13 @@ func Status(err error) int {
 	return http.StatusInternalServerError
 }
 
-// deny is the default of Config.Denied.
-func deny(w http.ResponseWriter, _ *http.Request, err error) {
+// Deny answers a request as Config.Denied does, with an error of this package that
+// a handler cannot go on from.
+func (m *Manager) Deny(w http.ResponseWriter, r *http.Request, err error) { m.cfg.Denied(w, r, err) }
+
+// Deny is the default of Config.Denied: a line of text under the status of
+// [Status]. It is there for a Denied that answers some errors by itself.
+func Deny(w http.ResponseWriter, _ *http.Request, err error) {
 	status := Status(err)
 	text := http.StatusText(status)
 	switch {

@@ -120,7 +120,7 @@ func (m *Manager) RequireFresh(d time.Duration, next http.Handler) http.Handler 
 func (m *Manager) require(check func(*Session) error, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := check(m.From(r.Context())); err != nil {
-			m.cfg.Denied(w, r, err)
+			m.Deny(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -103,6 +103,9 @@ func New(c Config) (*Manager, error) {
 
 // Handler gives every request a session, see [From], and refuses forged ones.
 // Login and logout are not exempt: forms and scripts carry the form token.
+//
+// Changes of a handler that panics are dropped, if the panic reaches this
+// handler. What recovers from panics therefore belongs around it, not inside.
 func (m *Manager) Handler(next http.Handler) http.Handler { return m.handler(next, store.Cookie) }
 
 // BearerHandler is the same for native clients, which present their token in the
@@ -119,6 +122,8 @@ type exchange struct {
 	request *http.Request
 	entry   http.Header // the response's headers on entry
 	lines   [2]string   // header lines of the response
+
+	returned bool // the handler has, rather than panicked
 }
 
 // handler is the life of a request: each line is a step, each step a file.
@@ -139,6 +144,7 @@ func (m *Manager) handler(next http.Handler, transport store.Transport) http.Han
 			next.ServeHTTP(&x.writer, x.request)
 		}
 		_ = x.writer.begin() // commit.go: if the handler has written nothing
+		x.returned = true
 	})
 }
 
@@ -205,8 +211,12 @@ func (m *Manager) Open(r *http.Request) (*http.Request, *Session) {
 }
 
 // close releases what the request has used. If the handler panics, what it wanted
-// to change is dropped with it.
+// to change is dropped with it: whoever recovers may still answer through our
+// writer.
 func (x *exchange) close() {
+	if !x.returned {
+		x.session.dropChanges()
+	}
 	if !x.session.isHijacked() {
 		x.session.unwatch()
 		x.ctx.release()
@@ -229,7 +239,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(errors.New("session: closing"), ctx.Err())
 	}
-	m.channels.endAll()
+	m.CloseChannels()
 	flushed, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
 	return errors.Join(m.touches.flush(flushed), m.events.close(ctx))

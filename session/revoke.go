@@ -75,7 +75,7 @@ func (m *Manager) revoke(ctx context.Context, v store.Revocation) (int, error) {
 		}
 	}
 	if v.All {
-		m.channels.endAll()
+		m.channels.endAll(ErrEnded)
 		if s.status == statusLive {
 			s.status, s.err = statusEnded, ErrEnded
 		}

@@ -323,6 +323,13 @@ func (s *Session) deferLocked(change slot) {
 	s.changes = append(s.changes, change)
 }
 
+// dropChanges forgets what this request wanted to change and has not stored yet.
+func (s *Session) dropChanges() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changes, s.reads = nil, nil
+}
+
 // changeableLocked returns why the session cannot be changed.
 func (s *Session) changeableLocked() error {
 	if err := s.usableLocked(); err != nil {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -60,21 +61,31 @@ func (c *channels) add(ch *channel) (remove func()) {
 	}
 }
 
-// end ends the channels of one session.
-func (c *channels) end(h store.Handle) {
+// end ends the channels of a session that has ended.
+func (c *channels) end(h store.Handle) { c.endWith(h, ErrEnded) }
+
+func (c *channels) endWith(h store.Handle, cause error) {
 	c.mu.Lock()
 	ended := c.open[h]
 	delete(c.open, h)
 	c.mu.Unlock()
 	for ch := range ended {
-		ch.end(ErrEnded)
+		ch.end(cause)
 	}
 }
 
+// CloseChannels ends the open channels of all sessions: event streams, hijacked
+// connections and what else watches its session. The sessions live on; the cause
+// is [ErrUnavailable]. A server that shuts down waits for its streams, so that
+// this belongs to [http.Server.RegisterOnShutdown]. [Manager.Close] does it too.
+func (m *Manager) CloseChannels() {
+	m.channels.endAll(fmt.Errorf("session: closing: %w", ErrUnavailable))
+}
+
 // endAll ends all channels.
-func (c *channels) endAll() {
+func (c *channels) endAll(cause error) {
 	for _, h := range c.handles() {
-		c.end(h)
+		c.endWith(h, cause)
 	}
 }
 

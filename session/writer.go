@@ -2,6 +2,7 @@ package session
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -124,6 +125,14 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	return w.x.session.watchConn(conn), rw, nil
+}
+
+// CloseNotify tells when the request is over or, of an open channel, the session.
+// The interface it belongs to is deprecated, but frameworks still insist on it.
+func (w *writer) CloseNotify() <-chan bool {
+	over := make(chan bool, 1)
+	context.AfterFunc(&w.x.ctx, func() { over <- true })
+	return over
 }
 
 // Push implements http.Pusher.
