@@ -33,11 +33,11 @@ type Session struct {
 	r         *http.Request // with our context
 	original  *http.Request // as it came in
 	x         *exchange
-	transport store.Transport
 	opened    time.Time
+	transport store.Transport
+	status    status
+	mu        sync.Mutex // guards what follows, and status
 
-	mu     sync.Mutex
-	status status
 	err    error // why status is unavailable or ended
 	token  Token // of the live session
 	record store.Record
@@ -45,15 +45,15 @@ type Session struct {
 	origin store.Client
 	half   *store.Record // the half-open login, once it was looked for
 
-	key        *unwrappedKey // nil until it is needed
-	whole      bool          // record has its parts; otherwise they are loaded when needed
-	values     table         // as stored; opened when needed
-	valuesOpen bool
-	valuesErr  error // why they do not open
+	key       *unwrappedKey // nil until it is needed
+	values    table         // as stored; opened when needed
+	valuesErr error         // why they do not open
 
 	changes []slot // deferred, the last one of a name counts
 	reads   []slot // what this request has read, as it was; value nil means absent
 
+	whole       bool // record has its parts; otherwise they are loaded when needed
+	valuesOpen  bool
 	accessed    bool // the response depends on the session
 	notActivity bool
 	confirm     bool // the successor of a rotation was presented for the first time
@@ -65,17 +65,18 @@ type Session struct {
 
 	failed      error  // storing failed, and the client was told so
 	removeWatch func() // of the open channel
-	hijacked    bool
-	over        bool // the request is
 
 	// What the response will say.
-	sent       bool // headers are out
-	committing bool // headers are about to go out
-	setToken   bool
-	clear      bool
 	pending    *string // the new value of the lesser cookies …
 	csrf       *string // … where an empty one removes the cookie
+	setToken   bool
+	clear      bool
 	clearSite  bool
+	sent       bool // headers are out
+	committing bool // headers are about to go out
+
+	hijacked bool
+	over     bool // the request is
 }
 
 // Format prints the session's handle, whatever the verb: a session holds secrets.

@@ -16,7 +16,7 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Created, er
 	r := c.Record
 	r.Version, r.End = 1, store.End{}
 	sp := s.space(r.Namespace)
-	keys := keysOf(&r)
+	keys := sp.keysOf(&r)
 	unlock := sp.lockKeys(keys)
 	evicted, replaced, err := sp.createLocked(&r, c, keys)
 	unlock()
@@ -36,7 +36,7 @@ func (sp *space) createLocked(r *store.Record, c store.Creation, keys []key) (ev
 		return nil, nil, store.ErrRevoked
 	}
 	for _, k := range keys {
-		if sp.keyShardOf(k).overtookLocked(k, c) {
+		if c.Overtook(sp.keyShardOf(k).marks.of(k)) {
 			return nil, nil, store.ErrRevoked
 		}
 	}
@@ -44,12 +44,12 @@ func (sp *space) createLocked(r *store.Record, c store.Creation, keys []key) (ev
 	if err != nil {
 		return nil, nil, err
 	}
-	replaced, err = sp.exchange(r, c, epoch.number())
+	x, replaced, err := sp.exchange(r, c, epoch.number())
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, k := range keys {
-		sp.keyShardOf(k).addLocked(k, r.Handle)
+		sp.keyShardOf(k).addLocked(k, x)
 	}
 	// The new session is in the store, but its token is not out before we
 	// return, so it does not matter that the evicted ones go last.
@@ -61,36 +61,42 @@ func (sp *space) createLocked(r *store.Record, c store.Creation, keys []key) (ev
 }
 
 // exchange inserts the record and ends the one it replaces, or does neither.
-func (sp *space) exchange(r *store.Record, c store.Creation, epoch uint32) (*store.Record, error) {
+func (sp *space) exchange(r *store.Record, c store.Creation, epoch uint32) (x ref, replaced *store.Record, err error) {
 	other := r.Handle
 	if c.Replace != nil {
 		other = c.Replace.Handle
 	}
 	defer sp.lockPair(r.Handle, other)()
 	sh := sp.shardOf(r.Handle)
-	if _, taken := sh.byHandle[r.Handle]; taken {
-		return nil, store.ErrExists
+	if sh.find(r.Handle) != 0 {
+		return 0, nil, store.ErrExists
 	}
-	var old *store.Record
 	if c.Replace != nil {
-		replacedIn := sp.shardOf(other)
-		i, found := replacedIn.byHandle[other]
-		if !found {
-			return nil, store.ErrNotFound
+		replaced = new(store.Record)
+		if err := sp.supersedeLocked(replaced, c); err != nil {
+			return 0, nil, err
 		}
-		stored := replacedIn.peek(i, sp)
-		if !stored.Alive(c.Now) {
-			return nil, store.ErrNotFound
-		}
-		if !c.Replace.Fits(&stored) {
-			return nil, store.ErrConflict
-		}
-		stored.Finish(store.End{At: c.Now, Cause: store.CauseRenewed})
-		replacedIn.rewrite(i, &stored)
-		old = &stored
 	}
-	sh.insert(r, epoch)
-	return old, nil
+	return refOf(shardIndex(r.Handle), sh.insert(r, epoch)), replaced, nil
+}
+
+// supersedeLocked ends the record that a creation replaces.
+func (sp *space) supersedeLocked(old *store.Record, c store.Creation) error {
+	sh := sp.shardOf(c.Replace.Handle)
+	p := sh.find(c.Replace.Handle)
+	if p == 0 {
+		return store.ErrNotFound
+	}
+	sh.peek(p, sp, old)
+	if !old.Alive(c.Now) {
+		return store.ErrNotFound
+	}
+	if !c.Replace.Fits(old) {
+		return store.ErrConflict
+	}
+	old.Finish(store.End{At: c.Now, Cause: store.CauseRenewed})
+	sh.rewrite(p, old)
+	return nil
 }
 
 // overLimitLocked returns the sessions that have to end so that one more fits,
@@ -99,14 +105,14 @@ func (sp *space) overLimitLocked(r *store.Record, c store.Creation) ([]store.Han
 	if c.Max <= 0 || r.State != store.Active || r.Subject == "" {
 		return nil, nil
 	}
-	k := subjectKey(r.Subject)
+	k := sp.subjectKey(r.Subject)
 	var live []store.Record
-	sp.keyShardOf(k).walkLocked(k, func(h store.Handle) bool {
-		other, found := sp.shardOf(h).copyOf(h, sp)
-		if !found || other.Ended() {
+	sp.keyShardOf(k).walkLocked(k, func(x ref) bool {
+		var other store.Record
+		if !sp.loadRef(x, &other) || other.Ended() {
 			return false
 		}
-		replaced := c.Replace != nil && c.Replace.Handle == h
+		replaced := c.Replace != nil && c.Replace.Handle == other.Handle
 		if !replaced && other.State == store.Active && other.Subject == r.Subject && other.Alive(c.Now) {
 			live = append(live, other)
 		}

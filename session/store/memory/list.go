@@ -21,9 +21,9 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 	}
 	switch {
 	case q.Subject != "":
-		return sp.listKey(subjectKey(q.Subject), q)
+		return sp.listKey(sp.subjectKey(q.Subject), q)
 	case q.Link != (store.Link{}):
-		return sp.listKey(linkKey(q.Link), q)
+		return sp.listKey(sp.linkKey(q.Link), q)
 	}
 	return sp.listAll(q)
 }
@@ -68,7 +68,10 @@ func (sp *space) listKey(k key, q store.Query) (page store.Page, err error) {
 			return store.Page{}, fmt.Errorf("reading cursor: %w", err)
 		}
 	}
-	handles := sp.keyShardOf(k).handles(k, q.Ended)
+	var handles []store.Handle
+	for _, x := range sp.keyShardOf(k).records(k, q.Ended) {
+		handles = append(handles, sp.handleOf(x))
+	}
 	slices.SortFunc(handles, func(a, b store.Handle) int { return bytes.Compare(a[:], b[:]) })
 	handles = slices.Compact(handles)
 	for _, h := range handles {
@@ -79,8 +82,8 @@ func (sp *space) listKey(k key, q store.Query) (page store.Page, err error) {
 			page.Next = page.Records[len(page.Records)-1].Handle.String()
 			return page, nil
 		}
-		if r, found := sp.shardOf(h).copyOf(h, sp); found && q.Wants(&r) {
-			r.Parts = nil
+		var r store.Record
+		if sp.load(h, &r) && q.Wants(&r) {
 			page.Records = append(page.Records, r)
 		}
 	}
@@ -92,7 +95,7 @@ func (sp *space) listKey(k key, q store.Query) (page store.Page, err error) {
 func (sp *space) listAll(q store.Query) (page store.Page, err error) {
 	shard, number := 0, uint32(1)
 	if q.Cursor != "" {
-		if _, err := fmt.Sscanf(q.Cursor, "%d.%d", &shard, &number); err != nil || shard < 0 || shard >= shardCount ||
+		if _, err := fmt.Sscanf(q.Cursor, "%d.%d", &shard, &number); err != nil || shard < 0 || shard >= shardCount || number == 0 ||
 			q.Cursor != fmt.Sprintf("%d.%d", shard, number) {
 			return store.Page{}, fmt.Errorf("reading cursor %q: not one of ours", q.Cursor)
 		}
@@ -116,15 +119,15 @@ func (sp *space) listShard(shard int, number uint32, q store.Query, page *store.
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for range sweepHold {
-		if number > sh.metas.count {
+		if number > sh.numbers.last {
 			return number, false
 		}
 		if len(page.Records) == q.PageSize() {
 			return number, true
 		}
-		if sh.metas.at(number).used {
-			if r := sh.record(number, sp); q.Wants(&r) {
-				r.Parts = nil
+		if p := sh.place(number); p != 0 {
+			var r store.Record
+			if sh.copyLocked(p, sp, &r); q.Wants(&r) {
 				page.Records = append(page.Records, r)
 			}
 		}

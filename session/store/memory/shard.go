@@ -2,9 +2,7 @@ package memory
 
 import (
 	"encoding/binary"
-	"fmt"
 	"sync"
-	"time"
 
 	"cloakroom.example/session/store"
 )
@@ -14,65 +12,41 @@ const shardCount = 128
 // shard holds the records whose handles begin alike.
 type shard struct {
 	mu       sync.Mutex
-	byHandle map[store.Handle]uint32 // :: handle → number in metas
-	metas    metas
+	handles  buckets // of places in the slab
 	slab     slab
-	expiries agenda   // the living, by when they may expire
-	graves   agenda   // the tombstones, by when they ended
-	guests   int      // anonymous records that have not ended
-	scratch  []byte   // for encoding, reused
-	_        [64]byte // neighbours do not share a cache line
+	terms    words
+	agents   words
+	numbers  table[number]
+	expiries agenda // the living, by when to look at them; one that ends stays until then
+	graves   agenda // the tombstones, by when they ended
+	early    []date // what has to be looked at before the date it is filed under
+	latest   int64  // the latest second at which a date was chosen
+	guests   int    // anonymous records that have not ended
+	scratch  []byte // for encoding, reused …
+	text     []byte // … and for words
+	_        [64]byte
 }
 
-// meta is what a shard keeps of a record outside the encoding.
-type meta struct {
-	handle store.Handle
-	seen   int64 // nanoseconds; prevails over the encoded record
-	second int64 // under which it is filed
-	next   uint32
-	prev   uint32
-	epoch  uint32
-	data   ref
-	ended  bool // is filed among the graves
-	used   bool
-	guest  bool // counts as anonymous
+// number is what names a record that moves in the slab as it grows.
+type number struct {
+	place place  // 0 if there is no record
+	next  uint32 // in the list of its date
 }
 
-// metas is a growing table of metas that never moves, so that growth stalls
-// nobody.
-type metas struct {
-	chunks [][]meta
-	free   []uint32
-	count  uint32 // numbers ever given out; 0 is not used, it ends lists
+// ref names a record for as long as something refers to it: its shard and number.
+type ref uint32
+
+func refOf(shard int, number uint32) ref { return ref(number*shardCount + uint32(shard)) }
+
+// at returns the shard and the number in it of a record.
+func (sp *space) at(x ref) (*shard, uint32) {
+	return &sp.shards[x%shardCount], uint32(x / shardCount)
 }
 
-const metaChunk = 256
+// Handles are hashes: any of their bits are evenly spread.
 
-func (m *metas) at(i uint32) *meta { return &m.chunks[i/metaChunk][i%metaChunk] }
-
-func (m *metas) add() uint32 {
-	if n := len(m.free); n > 0 {
-		i := m.free[n-1]
-		m.free = m.free[:n-1]
-		return i
-	}
-	m.count++
-	if int(m.count/metaChunk) >= len(m.chunks) {
-		m.chunks = append(m.chunks, make([]meta, metaChunk))
-	}
-	return m.count
-}
-
-func (m *metas) remove(i uint32) {
-	*m.at(i) = meta{}
-	m.free = append(m.free, i)
-}
-
-func shardIndex(h store.Handle) int {
-	// Handles are hashes: any of their bits are evenly spread.
-	return int(binary.BigEndian.Uint16(h[:2]) % shardCount)
-}
-
+func shardIndex(h store.Handle) int             { return int(binary.LittleEndian.Uint16(h[:2]) % shardCount) }
+func hashOf(h store.Handle) uint32              { return binary.LittleEndian.Uint32(h[4:]) }
 func (sp *space) shardOf(h store.Handle) *shard { return &sp.shards[shardIndex(h)] }
 
 // lockPair locks the shards of two handles in ascending order.
@@ -91,101 +65,188 @@ func (sp *space) lockPair(a, b store.Handle) (unlock func()) {
 	}
 }
 
-// copyOf returns a copy of the record, which the caller may keep.
-func (sh *shard) copyOf(h store.Handle, sp *space) (store.Record, bool) {
-	sh.mu.Lock()
-	i, found := sh.byHandle[h]
-	if !found {
-		sh.mu.Unlock()
-		return store.Record{}, false
+// The slab is searched by the handles of its records.
+
+func (s *slab) hash(i uint32) uint32   { return hashOf(s.entry(place(i)).handle()) }
+func (s *slab) next(i uint32) uint32   { return uint32(s.entry(place(i)).same()) }
+func (s *slab) setNext(i, next uint32) { s.entry(place(i)).setSame(place(next)) }
+func (s *slab) crowd() int             { return 1 }
+
+func (s *slab) entry(p place) entry { return entry(s.bytes(p)) }
+
+// find returns the place of a record, or 0.
+func (sh *shard) find(h store.Handle) place {
+	p := place(sh.handles.first(hashOf(h)))
+	for p != 0 {
+		e := sh.slab.entry(p)
+		if e.handle() == h {
+			break
+		}
+		p = e.same()
 	}
-	m := *sh.metas.at(i)
-	raw := append([]byte(nil), sh.slab.bytes(m.data)...)
-	sh.mu.Unlock()
-	// Decoding outside the lock keeps the lock short.
-	return decode(raw, &m, sp), true
+	return p
 }
 
-// stored reports whether the record is there, as a tombstone or alive.
-func (sp *space) stored(h store.Handle) bool {
+// load copies a record into r, which the caller may keep, and reports whether
+// there is one.
+func (sp *space) load(h store.Handle, r *store.Record, parts ...string) bool {
+	sh := sp.shardOf(h)
+	sh.mu.Lock()
+	p := sh.find(h)
+	if p == 0 {
+		sh.mu.Unlock()
+		return false
+	}
+	sp.copyAndUnlock(sh, p, r, parts)
+	return true
+}
+
+// loadRef is load for a record without its parts.
+func (sp *space) loadRef(x ref, r *store.Record) bool {
+	sh, i := sp.at(x)
+	sh.mu.Lock()
+	p := sh.place(i)
+	if p == 0 {
+		sh.mu.Unlock()
+		return false
+	}
+	sp.copyAndUnlock(sh, p, r, nil)
+	return true
+}
+
+// copyAndUnlock copies the record at p into r. Under the lock it copies bytes and
+// allocates nothing; decoding comes after that.
+func (sp *space) copyAndUnlock(sh *shard, p place, r *store.Record, parts []string) {
+	buffer := sp.buffers.Get().(*[]byte)
+	im := sh.image(p)
+	if len(parts) == 0 {
+		im.raw = head(im.raw)
+	}
+	*buffer = append((*buffer)[:0], im.raw...)
+	sh.mu.Unlock()
+	im.raw = *buffer
+	im.decode(r, sp, wanted{parts: parts})
+	sp.buffers.Put(buffer)
+}
+
+// copyLocked copies the record at p without its parts into r, all under the lock.
+func (sh *shard) copyLocked(p place, sp *space, r *store.Record) {
+	im := sh.image(p)
+	im.raw = head(im.raw)
+	im.decode(r, sp, wanted{})
+}
+
+// peek decodes the record at p, parts included, in place: its byte slices are valid under
+// the lock only. Nothing of them is left in a record that has become a tombstone.
+func (sh *shard) peek(p place, sp *space, r *store.Record) {
+	im := sh.image(p)
+	im.decode(r, sp, wanted{all: true})
+}
+
+// glance decodes of the record at p what decides whether it is alive.
+func (sh *shard) glance(p place, sp *space, r *store.Record) {
+	im := sh.image(p)
+	im.facts(r)
+	sp.epoch.apply(r, im.epoch)
+}
+
+// place returns where record i is, or 0 if there is none.
+func (sh *shard) place(i uint32) place { return sh.numbers.at(i).place }
+
+// buried reports whether the record at p is kept as a tombstone.
+func (sh *shard) buried(p place) bool { return ended(sh.slab.entry(p).record()) }
+
+// stored reports whether a record is there, as a tombstone or alive.
+func (sp *space) stored(x ref) bool {
+	sh, i := sp.at(x)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.place(i) != 0
+}
+
+// living reports whether a record is there and not kept as a tombstone.
+func (sp *space) living(x ref) bool {
+	sh, i := sp.at(x)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	p := sh.place(i)
+	return p != 0 && !sh.buried(p)
+}
+
+// refTo returns the ref to a record, or one that is nobody's.
+func (sp *space) refTo(h store.Handle) ref {
 	sh := sp.shardOf(h)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	_, found := sh.byHandle[h]
-	return found
-}
-
-// record decodes a copy of record i, which the caller may keep.
-func (sh *shard) record(i uint32, sp *space) store.Record {
-	m := sh.metas.at(i)
-	return decode(append([]byte(nil), sh.slab.bytes(m.data)...), m, sp)
-}
-
-// peek decodes record i in place: its byte slices are valid under the lock only.
-// Nothing of them is left in a record that has become a tombstone.
-func (sh *shard) peek(i uint32, sp *space) store.Record {
-	m := sh.metas.at(i)
-	return decode(sh.slab.bytes(m.data), m, sp)
-}
-
-func decode(raw []byte, m *meta, sp *space) store.Record {
-	r, err := store.DecodeRecord(raw)
-	if err != nil {
-		// We wrote these bytes and nobody else can: this is a defect here.
-		panic(fmt.Sprintf("memory: internal error: %v", err))
+	if p := sh.find(h); p != 0 {
+		return refOf(shardIndex(h), sh.slab.entry(p).number())
 	}
-	if m.seen != 0 {
-		r.Seen = time.Unix(0, m.seen).UTC()
-	}
-	sp.epoch.apply(&r, m.epoch)
-	return r
+	return 0
 }
 
-// insert adds a record that is not there yet.
-func (sh *shard) insert(r *store.Record, epoch uint32) {
-	i := sh.metas.add()
-	sh.byHandle[r.Handle] = i
-	sh.scratch = r.Append(sh.scratch[:0])
-	*sh.metas.at(i) = meta{
-		handle: r.Handle, seen: nanos(r.Seen), epoch: epoch,
-		data: sh.slab.put(sh.scratch), used: true, guest: r.State == store.Anonymous,
+// handleOf returns the handle of a record, zero if it is not there.
+func (sp *space) handleOf(x ref) (h store.Handle) {
+	sh, i := sp.at(x)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if p := sh.place(i); p != 0 {
+		h = sh.slab.entry(p).handle()
 	}
+	return h
+}
+
+// insert adds a record that is not there yet and returns its number.
+func (sh *shard) insert(r *store.Record, epoch uint32) (i uint32) {
+	i = sh.numbers.add()
+	sh.put(i, sh.encode(r, i, epoch))
 	if r.State == store.Anonymous {
 		sh.guests++
 	}
-	sh.file(i, r)
+	sh.file(&sh.expiries, i, dueAfter(r, r.Seen), r.Seen.Unix())
+	return i
 }
 
-// rewrite stores the changed record under the same number.
-func (sh *shard) rewrite(i uint32, r *store.Record) {
-	m := sh.metas.at(i)
-	sh.scratch = r.Append(sh.scratch[:0])
-	m.seen = nanos(r.Seen)
-	if m.guest && r.Ended() {
-		m.guest = false
-		sh.guests--
-	}
-	if n := uint32(len(sh.scratch)); m.data.class != largeClass && classOf(n) == m.data.class {
-		m.data.size = n
-		copy(sh.slab.bytes(m.data), sh.scratch)
-	} else {
-		sh.slab.drop(m.data)
-		m.data = sh.slab.put(sh.scratch)
-	}
-	sh.file(i, r)
+func (sh *shard) put(i uint32, e entry) {
+	p := sh.slab.put(e)
+	sh.numbers.at(i).place = p
+	sh.handles.link(&sh.slab, uint32(p))
 }
 
-func (sh *shard) delete(i uint32) {
-	sh.unfile(i)
-	m := sh.metas.at(i)
-	delete(sh.byHandle, m.handle)
-	sh.slab.drop(m.data)
-	sh.metas.remove(i)
+// rewrite stores the changed record instead of the one at p.
+func (sh *shard) rewrite(p place, r *store.Record) {
+	old := sh.slab.entry(p)
+	i := old.number()
+	switch was := ended(old.record()); {
+	case r.Ended() && !was:
+		if r.State == store.Anonymous {
+			sh.guests--
+		}
+		sh.hastenGrave(i, r)
+	case !r.Ended() && !r.Limit.IsZero():
+		sh.hasten(i, r.Limit.Unix())
+	}
+	e := sh.encode(r, i, old.epoch())
+	sh.release(old.record())
+	if sh.slab.fits(p, e) {
+		e.setSame(old.same())
+		sh.slab.overwrite(p, e)
+		return
+	}
+	sh.drop(p)
+	sh.put(i, e)
 }
 
-func nanos(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixNano()
+// drop takes what is at p out of the slab.
+func (sh *shard) drop(p place) {
+	sh.handles.unlink(&sh.slab, uint32(p))
+	sh.slab.drop(p)
+}
+
+// delete removes the record at p. Its number stays taken for as long as something
+// refers to it: an agenda, or the index of keys.
+func (sh *shard) delete(p place) {
+	e := sh.slab.entry(p)
+	sh.numbers.at(e.number()).place = 0
+	sh.release(e.record())
+	sh.drop(p)
 }

@@ -1,47 +1,70 @@
 package memory
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
-// slab stores byte strings of many sizes in large pieces without pointers.
-// It is used under its shard's lock.
+// slab stores byte strings of many sizes in large pieces without pointers. Each
+// chunk holds slots of one size; a slot that is free holds the place of the next
+// one. It is used under its shard's lock.
 type slab struct {
+	arena   *arena[byte]
+	chunks  []chunk // chunk 0 is not used, so that no place is 0
+	vacant  []uint32
 	classes [classCount]class
-	large   map[uint32][]byte // :: number → a string too large for any class
-	last    uint32            // the last number given out in large
 }
 
-// ref names a byte string in a slab.
-type ref struct {
-	slot  uint32
-	size  uint32
+// place says where a byte string lies: the number of a chunk, and of a slot in
+// it. 0 is nowhere.
+type place uint32
+
+const slotBits = 12
+
+func placeOf(chunk, slot uint32) place { return place(chunk<<slotBits | slot) }
+
+func (p place) chunk() uint32 { return uint32(p) >> slotBits }
+func (p place) slot() uint32  { return uint32(p) & (1<<slotBits - 1) }
+
+// chunk is a piece of memory for strings of one class.
+type chunk struct {
+	bytes []byte
 	class uint8
 }
 
-// class holds the strings of one size.
+// class hands out slots of one size.
 type class struct {
-	chunks [][]byte
-	free   []uint32
-	used   uint32 // slots ever handed out
+	slots uint32 // of all its chunks
+	open  uint32 // the chunk that has slots never used …
+	used  uint32 // … and how many of them are
+	free  place  // the first slot to be used again
 }
 
+// Slots grow by eight bytes, and from half a KiB on in sixteen steps for every
+// doubling, which wastes two or three hundredths of what is stored.
 const (
-	firstSlots = 8        // of a class: small stores stay small …
-	chunkBytes = 32 << 10 // … and large ones waste little of each chunk
-	fineStep   = 32       // sizes up to fineMost grow by this much …
-	fineMost   = 1024     // … and beyond by an eighth of a power of two
-	coarse     = 8
-	classCount = fineMost/fineStep + 7*coarse // the largest is 128 KiB
+	fineStep   = 8
+	fineMost   = 512
+	fineCount  = fineMost / fineStep
+	steps      = 16
+	classCount = fineCount + 6*steps // the largest is 32 KiB; what is larger has a chunk of its own
 	largeClass = 255
 )
 
+// A chunk is a thirty-second of what there is of a class, so that little of it is
+// unused on average.
+const (
+	chunkLeast = 1 << 10
+	chunkMost  = 32 << 10
+)
+
 // classOf returns the smallest class that holds n bytes.
-func classOf(n uint32) uint8 {
+func classOf(n int) uint8 {
 	if n <= fineMost {
 		return uint8((max(n, 1) - 1) / fineStep)
 	}
-	power := uint32(bits.Len32(n-1)) - 1 // 2^power < n ≤ 2^(power+1)
-	step := uint32(1) << power / coarse
-	c := fineMost/fineStep + (power-10)*coarse + (n-1-1<<power)/step
+	power := bits.Len(uint(n-1)) - 1 // 2^power < n ≤ 2^(power+1)
+	c := fineCount + (power-9)*steps + (n-1)>>(power-4)&(steps-1)
 	if c >= classCount {
 		return largeClass
 	}
@@ -49,79 +72,97 @@ func classOf(n uint32) uint8 {
 }
 
 // sizeOf returns the slot size of a class.
-func sizeOf(c uint8) uint32 {
-	if c < fineMost/fineStep {
-		return (uint32(c) + 1) * fineStep
+func sizeOf(c uint8) int {
+	if c < fineCount {
+		return (int(c) + 1) * fineStep
 	}
-	above := uint32(c) - fineMost/fineStep
-	power := 10 + above/coarse
-	return 1<<power + (above%coarse+1)*(1<<power/coarse)
+	above := int(c) - fineCount
+	return (steps + above%steps + 1) << (above/steps + 5)
 }
 
 // put stores a copy of b.
-func (s *slab) put(b []byte) ref {
-	r := ref{size: uint32(len(b)), class: classOf(uint32(len(b)))}
-	if r.class == largeClass {
-		return s.putLarge(b, r)
+func (s *slab) put(b []byte) place {
+	number := classOf(len(b))
+	if number == largeClass {
+		return s.putLarge(b)
 	}
-	c := &s.classes[r.class]
-	if n := len(c.free); n > 0 {
-		r.slot, c.free = c.free[n-1], c.free[:n-1]
+	c := &s.classes[number]
+	p := c.free
+	if p != 0 {
+		c.free = place(binary.LittleEndian.Uint32(s.bytes(p)))
 	} else {
-		r.slot = c.used
-		c.used++
-		if chunk, _ := place(r); chunk == len(c.chunks) {
-			slots := uint32(firstSlots)
-			if chunk > 0 {
-				slots = slotsOf(sizeOf(r.class))
-			}
-			c.chunks = append(c.chunks, make([]byte, slots*sizeOf(r.class)))
-		}
+		p = s.fresh(c, number)
 	}
-	copy(s.bytes(r), b)
-	return r
+	s.overwrite(p, b)
+	return p
 }
 
-func (s *slab) putLarge(b []byte, r ref) ref {
-	if s.large == nil {
-		s.large = make(map[uint32][]byte)
+// fresh returns a slot that was never used.
+func (s *slab) fresh(c *class, number uint8) place {
+	size := sizeOf(number)
+	if c.open == 0 || int(c.used+1)*size > len(s.chunks[c.open].bytes) {
+		slots := max(min(max(int(c.slots)*size/32, chunkLeast), chunkMost)/size, 1)
+		b := s.arena.take(size, slots)
+		c.slots += uint32(len(b) / size)
+		c.open, c.used = s.add(chunk{b, number}), 0
 	}
-	for s.last++; s.large[s.last] != nil; s.last++ {
-	}
-	r.slot = s.last
-	s.large[r.slot] = append([]byte(nil), b...)
-	return r
+	c.used++
+	return placeOf(c.open, c.used-1)
 }
 
-// bytes returns the stored string itself, valid while the lock is held.
-func (s *slab) bytes(r ref) []byte {
-	if r.class == largeClass {
-		return s.large[r.slot]
-	}
-	chunk, at := place(r)
-	return s.classes[r.class].chunks[chunk][at : at+r.size]
+func (s *slab) putLarge(b []byte) place {
+	return placeOf(s.add(chunk{append([]byte(nil), b...), largeClass}), 0)
 }
 
-// place returns the chunk of a slot and the offset in it.
-func place(r ref) (chunk int, at uint32) {
-	size := sizeOf(r.class)
-	if r.slot < firstSlots {
-		return 0, r.slot * size
+func (s *slab) add(c chunk) (number uint32) {
+	if n := len(s.vacant); n > 0 {
+		number, s.vacant = s.vacant[n-1], s.vacant[:n-1]
+		s.chunks[number] = c
+		return number
 	}
-	slots := slotsOf(size)
-	return int(1 + (r.slot-firstSlots)/slots), (r.slot - firstSlots) % slots * size
+	if len(s.chunks) == 0 {
+		s.chunks = make([]chunk, 1, 8)
+	}
+	s.chunks = append(s.chunks, c)
+	return uint32(len(s.chunks) - 1)
 }
 
-// slotsOf returns how many slots a full chunk has.
-func slotsOf(size uint32) uint32 { return max(chunkBytes/size, 4) }
+// bytes returns the slot itself, valid while the lock is held. It can be longer
+// than what was put there.
+func (s *slab) bytes(p place) []byte {
+	c := &s.chunks[p.chunk()]
+	if c.class == largeClass {
+		return c.bytes
+	}
+	size := uint32(sizeOf(c.class))
+	at := p.slot() * size
+	return c.bytes[at : at+size : at+size]
+}
+
+// fits reports whether b can be put over what is at p.
+func (s *slab) fits(p place, b []byte) bool {
+	c := s.chunks[p.chunk()].class
+	return c != largeClass && c == classOf(len(b))
+}
+
+// overwrite puts a copy of b over what is at p. Nothing of that stays: sealed or
+// not, what has ended is not left lying around.
+func (s *slab) overwrite(p place, b []byte) {
+	slot := s.bytes(p)
+	clear(slot[copy(slot, b):])
+}
 
 // drop frees the string.
-func (s *slab) drop(r ref) {
-	if r.class == largeClass {
-		delete(s.large, r.slot)
+func (s *slab) drop(p place) {
+	slot := s.bytes(p)
+	clear(slot)
+	number := s.chunks[p.chunk()].class
+	if number == largeClass {
+		s.chunks[p.chunk()] = chunk{}
+		s.vacant = append(s.vacant, p.chunk())
 		return
 	}
-	clear(s.bytes(r)) // sealed or not, what has ended is not left lying around
-	c := &s.classes[r.class]
-	c.free = append(c.free, r.slot)
+	c := &s.classes[number]
+	binary.LittleEndian.PutUint32(slot, uint32(c.free))
+	c.free = p
 }

@@ -1,109 +1,16 @@
 package memory
 
 import (
-	"container/heap"
 	"context"
+	"runtime"
+	"slices"
 	"time"
 
 	"cloakroom.example/session/store"
 )
 
-// agenda files records by second: when they may expire, or when they ended. A
-// touch does not refile: the record is found at its old place, once per idle
-// timeout, and moved then.
-type agenda struct {
-	heads   map[int64]uint32 // :: second → first record of its list
-	seconds seconds          // the keys of heads, earliest first
-}
-
-type seconds []int64
-
-func (s seconds) Len() int           { return len(s) }
-func (s seconds) Less(i, j int) bool { return s[i] < s[j] }
-func (s seconds) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
-func (s *seconds) Push(x any)        { *s = append(*s, x.(int64)) }
-func (s *seconds) Pop() any {
-	last := len(*s) - 1
-	x := (*s)[last]
-	*s = (*s)[:last]
-	return x
-}
-
-// lookAgain bounds how long a living record is left alone: revoking everything
-// changes no record, and what it has ended must go in time.
-const lookAgain = 12 * time.Hour
-
-// file puts record i where it belongs; if it is filed already, it moves.
-func (sh *shard) file(i uint32, r *store.Record) {
-	if r.Ended() {
-		sh.fileAt(&sh.graves, i, r.End.At.Unix())
-		return
-	}
-	sh.fileAt(&sh.expiries, i, dueAfter(r, r.Seen))
-}
-
-// dueAfter returns the second in which a living record has to be looked at.
-func dueAfter(r *store.Record, now time.Time) int64 {
-	due, latest := r.Expiry(), now.Add(lookAgain)
-	if due.IsZero() || due.After(latest) {
-		return latest.Unix()
-	}
-	return due.Unix()
-}
-
-func (sh *shard) fileAt(a *agenda, i uint32, second int64) {
-	sh.unfile(i)
-	if a.heads == nil {
-		a.heads = make(map[int64]uint32)
-	}
-	head, found := a.heads[second]
-	if !found {
-		heap.Push(&a.seconds, second)
-	}
-	m := sh.metas.at(i)
-	m.prev, m.next, m.second, m.ended = 0, head, second, a == &sh.graves
-	if head != 0 {
-		sh.metas.at(head).prev = i
-	}
-	a.heads[second] = i
-}
-
-// unfile takes record i off its list. Seconds whose list is empty go when they
-// are due.
-func (sh *shard) unfile(i uint32) {
-	m := sh.metas.at(i)
-	a := &sh.expiries
-	if m.ended {
-		a = &sh.graves
-	}
-	switch {
-	case m.prev != 0:
-		sh.metas.at(m.prev).next = m.next
-	case a.heads[m.second] == i:
-		a.heads[m.second] = m.next
-	}
-	if m.next != 0 {
-		sh.metas.at(m.next).prev = m.prev
-	}
-	m.prev, m.next = 0, 0
-}
-
-// take removes the first record that is due from an agenda.
-func (sh *shard) take(a *agenda, now int64) (i uint32) {
-	for len(a.seconds) > 0 && a.seconds[0] <= now {
-		i = a.heads[a.seconds[0]]
-		if i != 0 {
-			sh.unfile(i)
-			return i
-		}
-		delete(a.heads, a.seconds[0])
-		heap.Pop(&a.seconds)
-	}
-	return 0
-}
-
 // sweepHold is how many records are looked at under one hold of a shard's lock.
-const sweepHold = 64
+const sweepHold = 8
 
 // Sweep implements [store.Sweeper].
 func (s *Store) Sweep(ctx context.Context, sw store.Sweeping) (store.Swept, error) {
@@ -114,101 +21,224 @@ func (s *Store) Sweep(ctx context.Context, sw store.Sweeping) (store.Swept, erro
 	if sp == nil {
 		return store.Swept{}, nil
 	}
+	sp.sweeping.Lock()
+	defer sp.sweeping.Unlock()
 	before, most := sw.Limits()
 	w := sweeper{space: sp, now: sw.Now, before: before, most: most, gone: make(map[key]bool)}
 	for i := range sp.shards {
-		sh := &sp.shards[i]
-		for w.hold(sh, &sh.expiries, sw.Now, w.expire) {
-		}
-		for w.hold(sh, &sh.graves, before, w.bury) {
-		}
+		w.sweep(i)
 	}
 	for i := range sp.keys {
 		sp.keys[i].forget(before)
 	}
 	for i := range w.swept.Expired {
 		sp.retire(&w.swept.Expired[i])
+		w.pause()
 	}
 	for k := range w.gone {
 		sp.unindex(k)
+		w.pause()
+	}
+	for _, x := range w.free {
+		sh, i := sp.at(x)
+		sh.mu.Lock()
+		sh.numbers.remove(i)
+		sh.mu.Unlock()
+		w.pause()
 	}
 	return w.swept, nil
 }
 
-// sweeper is one run of Sweep.
+// sweeper is one run of Sweep. There is one at a time in a space, so that what it
+// has taken off an agenda is missed by nobody.
 type sweeper struct {
 	space       *space
 	now, before time.Time
 	most        int
 	swept       store.Swept
 	carried     int          // records that a revocation of everything had ended
-	gone        map[key]bool // of the records removed
+	gone        map[key]bool // what the records removed were found by
+	free        []ref        // numbers of records that are gone, and on no agenda
+	steps       int          // since the last pause
 }
 
+// pause lets others run now and then. Who was waiting for one of our locks would
+// otherwise be woken up, and have to wait for the processor that is busy with us.
+func (w *sweeper) pause() {
+	if w.steps++; w.steps >= sweepHold {
+		w.steps = 0
+		runtime.Gosched()
+	}
+}
+
+// errand is one of the things that a sweep does in a shard.
+type errand struct {
+	sh *shard
+	// take returns the next record that is due and the date it was filed under,
+	// or 0.
+	take func() (i uint32, second int64)
+	// settle does what is to be done, and answers false if the record is due in
+	// this second, but not yet.
+	settle func(i uint32) bool
+	// put takes back what is for another time.
+	put func(i uint32, second int64)
+}
+
+func (w *sweeper) sweep(shard int) {
+	sh := &w.space.shards[shard]
+	w.run(errand{
+		sh,
+		func() (uint32, int64) { return sh.takeEarly(w.now.Unix()) },
+		func(i uint32) bool { return w.settleEarly(sh, i) },
+		sh.hasten,
+	})
+	w.run(errand{
+		sh,
+		func() (uint32, int64) { return sh.take(&sh.expiries, w.now.Unix()) },
+		func(i uint32) bool { return w.settleExpiry(shard, i) },
+		func(i uint32, second int64) { sh.file(&sh.expiries, i, second, second) },
+	})
+	w.run(errand{
+		sh,
+		func() (uint32, int64) { return sh.take(&sh.graves, w.before.Unix()) },
+		func(i uint32) bool { return w.settleGrave(shard, i) },
+		func(i uint32, second int64) { sh.file(&sh.graves, i, second, second) },
+	})
+}
+
+// full reports whether this run has done as much as it may.
 func (w *sweeper) full() bool {
 	return len(w.swept.Expired)+w.carried >= w.most || w.swept.Removed >= w.most
 }
 
-// hold works on one agenda for a bounded number of records, under one hold of
-// the lock, and reports whether more are due.
-func (w *sweeper) hold(sh *shard, a *agenda, now time.Time, settle func(*shard, uint32, *store.Record) bool) (again bool) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	// What stays for another time goes back at the end.
-	var later []uint32
-	defer func() {
-		for _, i := range later {
-			sh.fileAt(a, i, sh.metas.at(i).second)
+// run does an errand, a few records under each hold of the lock.
+func (w *sweeper) run(e errand) {
+	var later []date
+	for again := true; again; {
+		w.swept.Expired = slices.Grow(w.swept.Expired, sweepHold) // not under the lock
+		e.sh.mu.Lock()
+		again = w.hold(e, &later)
+		e.sh.mu.Unlock()
+		w.pause()
+	}
+	for few := range slices.Chunk(later, sweepHold) {
+		e.sh.mu.Lock()
+		for _, d := range few {
+			e.put(d.first, d.second)
 		}
-	}()
+		e.sh.mu.Unlock()
+	}
+}
+
+// hold does a bounded part of an errand, and reports whether there is more to do.
+func (w *sweeper) hold(e errand, later *[]date) (again bool) {
 	for range sweepHold {
-		i := sh.take(a, now.Unix())
+		i, second := e.take()
 		if i == 0 {
 			return false
 		}
-		r := sh.peek(i, w.space)
+		w.steps++
 		if w.full() {
 			w.swept.More = true
-			later = append(later, i)
+			e.put(i, second)
 			return false
 		}
-		if !settle(sh, i, &r) {
-			later = append(later, i)
+		if !e.settle(i) {
+			*later = append(*later, date{second, i})
 		}
-	}
-	return len(later) < sweepHold
-}
-
-// expire ends or refiles a living record; false means that it is due in this
-// second, but not yet.
-func (w *sweeper) expire(sh *shard, i uint32, r *store.Record) bool {
-	switch {
-	case r.Revoke(store.Revocation{OnlyExpired: true, Now: w.now}):
-		sh.rewrite(i, r)
-		w.swept.Expired = append(w.swept.Expired, *r)
-	case r.Ended(): // because everything was revoked
-		sh.rewrite(i, r)
-		w.carried++
-	default:
-		due := dueAfter(r, w.now)
-		if due <= w.now.Unix() {
-			return false
-		}
-		sh.fileAt(&sh.expiries, i, due)
 	}
 	return true
 }
 
-// bury removes a tombstone; false means that it is due in this second, but not
-// yet.
-func (w *sweeper) bury(sh *shard, i uint32, r *store.Record) bool {
-	if !r.End.At.Before(w.before) {
-		return false
+// settleExpiry ends a living record that has expired, and files any other anew.
+func (w *sweeper) settleExpiry(shard int, i uint32) bool {
+	sh := &w.space.shards[shard]
+	p := sh.place(i)
+	if p == 0 {
+		w.free = append(w.free, refOf(shard, i))
+		return true
 	}
-	sh.delete(i)
+	var r store.Record
+	sh.glance(p, w.space, &r)
+	if r.Alive(w.now) {
+		due := dueAfter(&r, w.now)
+		if due > w.now.Unix() {
+			sh.file(&sh.expiries, i, due, w.now.Unix())
+		}
+		return due > w.now.Unix()
+	}
+	if !sh.buried(p) {
+		w.end(sh, p, &r)
+	}
+	sh.file(&sh.graves, i, r.End.At.Unix(), r.End.At.Add(-store.TombstoneTime).Unix())
+	return true
+}
+
+// settleGrave removes a tombstone.
+func (w *sweeper) settleGrave(shard int, i uint32) bool {
+	sh := &w.space.shards[shard]
+	p := sh.place(i)
+	if p == 0 {
+		w.free = append(w.free, refOf(shard, i))
+		return true
+	}
+	var r store.Record
+	sh.glance(p, w.space, &r)
+	if r.End.At.Before(w.before) {
+		w.remove(sh, p)
+		w.free = append(w.free, refOf(shard, i))
+		return true
+	}
+	ended := r.End.At.Unix()
+	if ended > w.before.Unix() {
+		sh.file(&sh.graves, i, ended, w.before.Unix())
+	}
+	return ended > w.before.Unix()
+}
+
+// settleEarly does for a record that was hastened what is due, and leaves it where
+// it is filed. It may have gone meanwhile, and another one have its number.
+func (w *sweeper) settleEarly(sh *shard, i uint32) bool {
+	p := sh.place(i)
+	if p == 0 {
+		return true
+	}
+	var r store.Record
+	sh.glance(p, w.space, &r)
+	switch {
+	case !sh.buried(p) && !r.Alive(w.now):
+		w.end(sh, p, &r)
+	case !sh.buried(p):
+		return r.Limit.Unix() != w.now.Unix()
+	case r.End.At.Before(w.before):
+		w.remove(sh, p)
+	default:
+		// It was hastened while it lived, or will be old enough in a moment.
+		return w.now.Unix() < r.End.At.Add(store.TombstoneTime).Unix()
+	}
+	return true
+}
+
+// end makes a tombstone of a record that has expired, or that a revocation of
+// everything has ended.
+func (w *sweeper) end(sh *shard, p place, r *store.Record) {
+	*r = store.Record{}
+	sh.peek(p, w.space, r)
+	if r.Revoke(store.Revocation{OnlyExpired: true, Now: w.now}) {
+		w.swept.Expired = append(w.swept.Expired, *r)
+	} else {
+		w.carried++
+	}
+	sh.rewrite(p, r)
+}
+
+// remove removes a tombstone.
+func (w *sweeper) remove(sh *shard, p place) {
+	var r store.Record
+	sh.copyLocked(p, w.space, &r)
+	sh.delete(p)
 	w.swept.Removed++
-	for _, k := range keysOf(r) {
+	for _, k := range w.space.keysOf(&r) {
 		w.gone[k] = true
 	}
-	return true
 }

@@ -139,7 +139,7 @@ func listCursors(w *world) {
 	for range 5 {
 		w.create("alice", linked(1))
 	}
-	for _, cursor := range []string{"x", "0", "-1", "AAAA", "\x00", "'; --", "9999999999999999999999", "{}", " "} {
+	for _, cursor := range []string{"x", "0", "0.0", "-1", "AAAA", "\x00", "'; --", "9999999999999999999999", "{}", " "} {
 		page, err := w.s().List(w.Context(), store.Query{Namespace: w.ns, Now: at(0), Cursor: cursor})
 		if err == nil {
 			w.Errorf("List with cursor %q gave %d records, want an error", cursor, len(page.Records))

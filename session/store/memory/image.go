@@ -1,0 +1,227 @@
+package memory
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"cloakroom.example/session/store"
+)
+
+// image is what has to be known of a record to decode it.
+type image struct {
+	raw    []byte
+	words  [3]string // its words, as far as they are not spelt out
+	handle store.Handle
+	seen   int64
+	epoch  uint32
+}
+
+// image returns that of the record at p. Its bytes are valid under the lock only.
+func (sh *shard) image(p place) (im image) {
+	e := sh.slab.entry(p)
+	im.raw, im.handle, im.seen, im.epoch = e.record(), e.handle(), e.seen(), e.epoch()
+	d := reader{b: im.raw}
+	flags := d.uint16()
+	d.at = wordsAt
+	im.words[0] = sh.terms.read(&d)
+	im.words[1] = sh.agents.read(&d)
+	if flags&flagSameClient == 0 {
+		im.words[2] = sh.agents.read(&d)
+	}
+	return im
+}
+
+// ended reports whether the record was encoded as a tombstone.
+func ended(raw []byte) bool { return binary.LittleEndian.Uint16(raw)&flagEnded != 0 }
+
+// head returns an encoded record without the bytes of its parts.
+func head(raw []byte) []byte {
+	if n := binary.LittleEndian.Uint16(raw[headSizeAt:]); n != headUnknown {
+		return raw[:n]
+	}
+	return raw
+}
+
+// wanted says which parts of a record are to be decoded.
+type wanted struct {
+	parts []string
+	// all also says that byte slices may point into the image.
+	all bool
+}
+
+// room is where the lists of most records fit, in one allocation …
+type room struct {
+	methods [2]string
+	parts   [1]store.Part
+}
+
+// … and with these, the bytes of those that have few values.
+type largeRoom struct {
+	room
+	bytes [208]byte
+}
+
+// newRoom returns room for lists, and for n bytes.
+func newRoom(n int) (lists *room, bytes []byte) {
+	if n == 0 || n > len(largeRoom{}.bytes) {
+		return new(room), make([]byte, 0, n)
+	}
+	large := new(largeRoom)
+	return &large.room, large.bytes[:0]
+}
+
+// decode decodes the record into r, which is zero.
+func (im *image) decode(r *store.Record, sp *space, want wanted) {
+	d, flags := im.facts(r)
+	r.Namespace = sp.namespace
+	if flags&flagEnded != 0 {
+		r.End.Cause, r.End.By = d.string(), d.string()
+	}
+	if flags&flagPredecessor != 0 {
+		r.Predecessor = d.predecessor()
+	}
+	r.Subject = d.string()
+	r.First.Addr = d.addr()
+	r.Last.Addr = r.First.Addr
+	if flags&flagSameClient == 0 {
+		r.Last.Addr = d.addr()
+	}
+	if flags&flagRare != 0 {
+		d.rare(r)
+	}
+	lists := d.parts(r, want)
+	r.Assurance.Methods = methods(lists.methods[:0], im.words[0])
+	sp.epoch.apply(r, im.epoch)
+}
+
+// facts decodes what decides whether the session is alive, and returns where to
+// go on. This allocates nothing, unless a word is spelt out.
+func (im *image) facts(r *store.Record) (d reader, flags uint16) {
+	d = reader{b: im.raw}
+	flags = d.uint16()
+	d.at = wordsAt
+	im.words[0] = d.word(im.words[0])
+	decodeTerms(im.words[0], r)
+	r.First.Agent = d.word(im.words[1])
+	r.Last.Agent = r.First.Agent
+	if flags&flagSameClient == 0 {
+		r.Last.Agent = d.word(im.words[2])
+	}
+	r.Handle, r.Seen, r.Locked = im.handle, fromNanos(im.seen), flags&flagLocked != 0
+	r.Version = d.uvarint()
+	created, kinds := d.int64(), flags>>firstTimeFlag
+	copy(r.Verifier[:], d.take(len(r.Verifier)))
+	r.Created = fromNanos(created)
+	r.Rotated = d.time(kinds, created)
+	r.Assurance.At = d.time(kinds>>timeBits, created)
+	r.Deadline = d.time(kinds>>(2*timeBits), created+int64(r.Absolute))
+	r.Limit = d.time(kinds>>(3*timeBits), 0)
+	if flags&flagEnded != 0 {
+		r.End.At = fromNanos(d.int64())
+	}
+	return d, flags
+}
+
+func (d *reader) time(kind uint16, usual int64) time.Time {
+	switch kind & timeMask {
+	case timeUsual:
+		return fromNanos(usual)
+	case timeWhole:
+		return fromNanos(d.int64())
+	}
+	return time.Time{}
+}
+
+func (d *reader) predecessor() *store.Predecessor {
+	p := new(store.Predecessor)
+	copy(p.Verifier[:], d.take(len(p.Verifier)))
+	p.Confirmed, p.Successor = fromNanos(d.int64()), settled(bytes.Clone(d.bytes()))
+	return p
+}
+
+func (d *reader) addr() (a netip.Addr) {
+	_ = a.UnmarshalBinary(d.bytes()) // has marshalled it
+	return a
+}
+
+func (d *reader) rare(r *store.Record) {
+	r.Label = d.string()
+	if n := d.uvarint(); n > 0 {
+		r.Links = make([]store.Link, n)
+		for i := range r.Links {
+			copy(r.Links[i][:], d.take(len(store.Link{})))
+		}
+	}
+	if n := d.uvarint(); n > 0 {
+		r.Extensions = make([]store.Extension, n)
+		for i := range r.Extensions {
+			r.Extensions[i] = store.Extension{Name: d.string(), Critical: d.byte() == 1, Value: settled(bytes.Clone(d.bytes()))}
+		}
+	}
+}
+
+// parts decodes the wrap and the parts that are wanted. It returns the room that
+// it has made.
+func (d *reader) parts(r *store.Record, want wanted) *room {
+	n, size := d.uvarint(), 0
+	behind := *d
+	for range n {
+		if _, sealed, wanted := behind.part(want); wanted {
+			size += sealed
+		}
+	}
+	wrap := behind.bytes()
+	if want.all {
+		size = -len(wrap) // they stay where they are
+	}
+	lists, bytes := newRoom(len(wrap) + size)
+	cut := func(b []byte) []byte {
+		if want.all || len(b) == 0 {
+			return settled(b)
+		}
+		bytes = append(bytes, b...)
+		return bytes[len(bytes)-len(b) : len(bytes) : len(bytes)]
+	}
+	r.Wrap = cut(wrap)
+	kept := lists.parts[:0]
+	for range n {
+		p, size, wanted := d.part(want)
+		if !wanted {
+			behind.at += size
+			continue
+		}
+		p.Sealed = cut(behind.take(size))
+		kept = append(kept, p)
+	}
+	if len(kept) > 0 {
+		r.Parts = kept
+	}
+	return lists
+}
+
+// part reads an entry of the list of parts.
+func (d *reader) part(want wanted) (p store.Part, size int, wanted bool) {
+	name := d.bytes()
+	p.Generation, size = d.uvarint(), int(d.uvarint())
+	if want.all {
+		p.Name = string(name)
+		return p, size, true
+	}
+	for _, known := range want.parts {
+		if known == string(name) {
+			p.Name = known
+			return p, size, true
+		}
+	}
+	return p, size, false
+}
+
+// settled returns nil for no bytes, as decoding a record elsewhere does.
+func settled(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
