@@ -1,0 +1,116 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// measuresIn returns the first column of a Markdown table.
+func measuresIn(markdown string) (out []string) {
+	for line := range strings.Lines(markdown) {
+		cells := strings.Split(line, "|")
+		if len(cells) > 2 && !strings.HasPrefix(cells[1], "---") && strings.TrimSpace(cells[1]) != "measure" {
+			out = append(out, strings.TrimSpace(cells[1]))
+		}
+	}
+	return out
+}
+
+func measuresOf(all ...row) (out []string) {
+	for _, r := range all {
+		for _, c := range r.lines {
+			out = append(out, c.measure)
+		}
+	}
+	return out
+}
+
+// between returns what is between the first two comments about the bench.
+func between(text string) (string, bool) {
+	const marker = "bench -->"
+	parts := strings.SplitN(text, marker, 3)
+	if len(parts) != 3 {
+		return "", false
+	}
+	return parts[1], true
+}
+
+// TestREADME: the README's table has the lines that the program has today.
+func TestREADME(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, found := between(string(text))
+	if !found {
+		t.Fatal("README.md has no table between <!-- bench --> and <!-- /bench -->; make it with go run ./bench --markdown")
+	}
+	if got, want := measuresIn(table), measuresOf(rows()...); !slices.Equal(got, want) {
+		t.Errorf("README.md has the lines\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+func TestBetween(t *testing.T) {
+	for text, want := range map[string]string{
+		"a <!-- bench -->\n| x | y |\n<!-- /bench --> b": "\n| x | y |\n<!-- /",
+		"a <!-- bench --> b <!-- bench --> c":            " b <!-- ",
+		"a <!-- bench --> b":                             "",
+		"a":                                              "",
+	} {
+		if got, found := between(text); got != want || found != (want != "") {
+			t.Errorf("%q: got %q, %v, want %q", text, got, found, want)
+		}
+	}
+}
+
+// sample has a line of each kind.
+func sample() report {
+	return report{Scale: "full", Machine: machine{System: "linux/amd64", Cores: 2, Go: "go1.26"}, Lines: []line{
+		{
+			Measure: "a request that reads, and whose name is long: session cost",
+			Ours:    entry{Text: "1.5 µs"}, Peers: []entry{{Name: "scs", Text: "16 µs"}, {Name: "gorilla", Text: "30 µs"}},
+			Shown: "1/11", Goal: "≤ 1/10", Reached: true,
+		},
+		{Measure: "short", Ours: entry{Text: "3 ms"}, Goal: "≤ 2 ms", Note: "a noisy machine"},
+		{Measure: "changes", Ours: entry{Text: "49 of 50"}, Goal: "50 of 50", Promise: true},
+		{Measure: "for your information", Ours: entry{Text: "1.3×"}, Reached: true},
+	}}
+}
+
+func TestTable(t *testing.T) {
+	r := sample()
+	want := `measure                                 cloakroom  peers          ratio  goal
+a request that reads, and whose name is  1.5 µs     scs 16 µs      1/11   ≤ 1/10    reached
+long: session cost                                  gorilla 30 µs
+short                                    3 ms                             ≤ 2 ms    missed (1)
+changes                                  49 of 50                         50 of 50  BROKEN
+for your information                     1.3×
+
+1  a noisy machine
+2 cores, linux/amd64, go1.26; scale full
+`
+	want = strings.Replace(want, "measure                                 cloakroom", "measure                                  cloakroom", 1)
+	if got := r.table(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	r := sample()
+	want := `| measure | cloakroom | peers | ratio | goal | |
+|---|--:|---|---|---|---|
+| a request that reads, and whose name is long: session cost | 1.5 µs | scs 16 µs<br>gorilla 30 µs | 1/11 | ≤ 1/10 | reached |
+| short | 3 ms |  |  | ≤ 2 ms | missed |
+| changes | 49 of 50 |  |  | 50 of 50 | BROKEN |
+| for your information | 1.3× |  |  |  |  |
+
+short: a noisy machine.
+
+2 cores, linux/amd64, go1.26; scale full.
+`
+	if got := r.markdown(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
