@@ -4,6 +4,8 @@ go 1.26.0
 
 require (
 	cloakroom.example/session v0.0.0
+	github.com/boombuler/barcode v1.1.0
+	github.com/pquerna/otp v1.5.0
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/crypto v0.58.0
 	golang.org/x/time v0.16.0

@@ -15,27 +15,38 @@ type accountData struct {
 	Since            time.Time
 	How              string
 	Role             string
+	Level            uint8 // of assurance
 	IdleLeft, Left   string
 	IdleAt, Deadline time.Time
-	From             string
+	Sessions         []sessionLine
+	More             int  // sessions that are not shown
+	Factor           bool // there is a second factor
+	Proven           bool // this session has shown it
 }
 
-// account shows who is signed in, since when, and for how long.
+// account shows who is signed in, since when and for how long, and where else.
 func (s *Shop) account(w http.ResponseWriter, r *http.Request) {
 	known, ok := session.From(r.Context()).Snapshot()
 	if !ok {
 		s.denied(w, r, session.ErrLoginRequired)
 		return
 	}
-	now := time.Now()
+	lines, more, err := s.sessionLines(r, known.Subject)
+	if err != nil {
+		s.denied(w, r, err)
+		return
+	}
+	now := s.now()
 	s.show(w, r, http.StatusOK, "account", page{Title: "Your account", Data: accountData{
 		Ticket:   known.Handle.String(),
-		Since:    known.Assurance.At.Local(),
+		Since:    known.Created.Local(),
 		How:      howText(known.Assurance.Methods),
 		Role:     known.Assurance.Role,
+		Level:    known.Assurance.Level,
 		IdleLeft: spell(known.Expires.Sub(now)), IdleAt: known.Expires.Local(),
 		Left: spell(known.Deadline.Sub(now)), Deadline: known.Deadline.Local(),
-		From: agentName(known.Last.Agent),
+		Sessions: lines, More: more,
+		Factor: s.accounts.hasFactor(known.Subject), Proven: !s.owesCode(session.From(r.Context())),
 	}})
 }
 
@@ -43,8 +54,11 @@ func (s *Shop) account(w http.ResponseWriter, r *http.Request) {
 func howText(methods []string) string {
 	words := make([]string, 0, len(methods))
 	for _, method := range methods {
-		if method == "pwd" { // RFC 8176
+		switch method { // RFC 8176
+		case "pwd":
 			method = "password"
+		case "otp":
+			method = "code"
 		}
 		words = append(words, method)
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 // eventLog writes one readable line for each event. What came from the network
-// reaches the terminal only as an address or as one of our own words.
+// reaches the terminal only as an address or as one of our own words, and what an
+// administrator gives as his reason as one line of printable text.
 type eventLog struct {
 	mu sync.Mutex
 	w  io.Writer
@@ -39,9 +40,9 @@ func (l *eventLog) observe(e session.Event) {
 	l.line(e.Time, eventText(e), e.Subject, ticket, e.Addr, e.Agent)
 }
 
-// refused notes an attempt to sign in that failed. The library knows nothing of
-// passwords, and so reports nothing.
-func (l *eventLog) refused(what, account string, r *http.Request) {
+// note writes about passwords and codes, of which the library knows nothing and so
+// reports nothing.
+func (l *eventLog) note(what, account string, r *http.Request) {
 	l.line(time.Now(), what, account, "", sourceOf(r).Addr(), r.UserAgent())
 }
 
@@ -66,7 +67,13 @@ func (l *eventLog) line(at time.Time, what, who, ticket string, addr netip.Addr,
 func eventText(e session.Event) string {
 	switch e.Type {
 	case session.EventCreated:
-		return choose(e.Cause == "login", "signed in", "new visitor")
+		switch e.Cause {
+		case "login":
+			return "signed in"
+		case "pending":
+			return "password right, code owed"
+		}
+		return "new visitor"
 	case session.EventRenewed:
 		switch e.Cause {
 		case "login":
@@ -107,7 +114,7 @@ func eventText(e session.Event) string {
 	return e.Type
 }
 
-func choose(first bool, a, b string) string {
+func choose[T any](first bool, a, b T) T {
 	if first {
 		return a
 	}
@@ -136,11 +143,13 @@ func agentName(agent string) string {
 		return ""
 	}
 	// The order counts: most browsers also claim to be others.
-	browser := find([2]string{"Firefox/", "Firefox"}, [2]string{"Edg/", "Edge"}, [2]string{"OPR/", "Opera"},
+	browser := find([2]string{"Firefox/", "Firefox"}, [2]string{"FxiOS/", "Firefox"}, [2]string{"Edg", "Edge"},
+		[2]string{"OPR/", "Opera"}, [2]string{"SamsungBrowser/", "Samsung Internet"}, [2]string{"CriOS/", "Chrome"},
 		[2]string{"Chrome/", "Chrome"}, [2]string{"Safari/", "Safari"}, [2]string{"curl/", "curl"},
 		[2]string{"Go-http-client/", "Go program"})
 	system := find([2]string{"Android", "Android"}, [2]string{"iPhone", "iPhone"}, [2]string{"iPad", "iPad"},
-		[2]string{"Windows", "Windows"}, [2]string{"Mac OS X", "macOS"}, [2]string{"Linux", "Linux"})
+		[2]string{"Windows", "Windows"}, [2]string{"Mac OS X", "macOS"},
+		[2]string{"CrOS", "ChromeOS"}, [2]string{"Linux", "Linux"})
 	switch {
 	case browser == "":
 		return "unknown browser"

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 
 	"cloakroom.example/session"
 )
@@ -29,7 +28,7 @@ func (s *Shop) loginForm(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return
 	}
-	s.show(w, r, http.StatusOK, "login", page{Title: "Sign in", Data: loginData{Next: next}})
+	s.show(w, r, http.StatusOK, "login", page{Title: "Sign in", Notice: endedNotice(r), Data: loginData{Next: next}})
 }
 
 // login signs in who knows a password. The answer does not tell an unknown name
@@ -43,33 +42,42 @@ func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 		form.Username = "" // longer than any name, and not worth showing again
 	}
 	source := sourceOf(r)
-	forgive, wait := s.attempts.take(source, form.Username, time.Now())
+	forgive, wait := s.attempts.take(source, form.Username, s.now())
 	if wait > 0 {
 		form.Wait = count(int(wait.Seconds()), "second")
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
-		s.log.refused("too many tries", s.accounts.known(form.Username), r)
+		s.log.note("too many tries", s.accounts.known(form.Username), r)
 		s.show(w, r, http.StatusTooManyRequests, "login", page{Title: "Sign in", Data: form})
 		return
 	}
 	account, ok := s.accounts.check(r.Context(), form.Username, r.PostFormValue("password"))
 	if !ok {
 		form.Wrong = true
-		s.log.refused("wrong password", s.accounts.known(form.Username), r)
+		s.log.note("wrong password", s.accounts.known(form.Username), r)
 		s.show(w, r, http.StatusUnauthorized, "login", page{Title: "Sign in", Data: form})
 		return
 	}
 	forgive()
+	if s.accounts.hasFactor(account.Name) {
+		s.askCode(w, r, account, form.Next)
+		return
+	}
 	err := s.sessions.Login(r.Context(), session.Identity{
-		Subject: account.Name, Role: account.Role, Methods: []string{"pwd"}, Level: 1,
+		Subject: account.Name, Role: account.Role, Methods: []string{"pwd"}, Level: levelPassword,
 	})
+	s.welcome(w, r, account.Name, form.Next, err)
+}
+
+// welcome ends a login, and goes on to where it was asked for.
+func (s *Shop) welcome(w http.ResponseWriter, r *http.Request, name, next string, err error) {
 	if err == nil {
-		err = notice.Set(session.From(r.Context()), "Good to see you, "+account.Name+". You are signed in.")
+		err = notice.Set(session.From(r.Context()), "Good to see you, "+name+". You are signed in.")
 	}
 	if err != nil {
 		s.denied(w, r, err)
 		return
 	}
-	http.Redirect(w, r, form.Next, http.StatusSeeOther)
+	http.Redirect(w, r, localPath(next), http.StatusSeeOther)
 }
 
 // logout signs out, here and for every copy of the cookie.
@@ -85,7 +93,7 @@ func (s *Shop) logout(w http.ResponseWriter, r *http.Request) {
 // asked for. A list instead of rules about slashes cannot be tricked.
 func localPath(next string) string {
 	switch next {
-	case "/cart", "/account":
+	case "/cart", "/account", "/account/password", "/admin", "/try":
 		return next
 	}
 	return "/"

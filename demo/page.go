@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"time"
 
 	"cloakroom.example/session"
 )
@@ -21,7 +22,10 @@ type page struct {
 	Title  string
 	Here   string // path, to mark where we are
 	User   string
-	Pieces int // in the basket
+	Role   string
+	Warn   int    // seconds before the end of the session to warn at
+	Next   string // where to go on after signing in again
+	Pieces int    // in the basket
 	CSRF   template.HTML
 	Notice string
 	Data   any
@@ -30,13 +34,14 @@ type page struct {
 // parsePages returns each page's template within the common layout.
 func (s *Shop) parsePages() (map[string]*template.Template, error) {
 	layout, err := template.New("layout.html").
-		Funcs(template.FuncMap{"asset": s.files.url, "price": price}).
+		Funcs(template.FuncMap{"asset": s.files.url, "price": price, "stamp": stamp, "moment": moment}).
 		ParseFS(templates, "templates/layout.html")
 	if err != nil {
 		return nil, fmt.Errorf("parsing the layout: %w", err)
 	}
 	pages := make(map[string]*template.Template)
-	for _, name := range []string{"shop", "cart", "login", "account", "problem"} {
+	for _, name := range []string{"shop", "cart", "login", "login-code", "account", "account-password", "account-confirm", "account-code",
+		"account-factor", "problem", "admin", "admin-session", "admin-end", "try", "try-attack"} {
 		base, err := layout.Clone()
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)
@@ -48,11 +53,20 @@ func (s *Shop) parsePages() (map[string]*template.Template, error) {
 	return pages, nil
 }
 
+// stamp writes a time for programs.
+func stamp(t time.Time) string { return t.Format(time.RFC3339) }
+
+// moment writes a time for people.
+func moment(t time.Time) string { return t.Format("2 January, 15:04") }
+
 // show answers with a page, filled in with what the session knows.
 func (s *Shop) show(w http.ResponseWriter, r *http.Request, status int, name string, p page) {
 	var err error
 	current := session.From(r.Context())
-	p.Here, p.User, p.Pieces = r.URL.Path, current.Subject(), pieces(current)
+	p.Here, p.User, p.Role, p.Pieces = r.URL.Path, current.Subject(), current.Role(), pieces(current)
+	if known, ok := current.Snapshot(); ok {
+		p.Warn, p.Next = int(warnBefore(known.Idle).Seconds()), localPath(p.Here)
+	}
 	if p.CSRF, err = s.sessions.CSRFField(r.Context()); err != nil {
 		s.denied(w, r, err)
 		return

@@ -24,6 +24,10 @@ func (s *Shop) denied(w http.ResponseWriter, r *http.Request, err error) {
 		http.Redirect(w, r, "/login?"+next.Encode(), http.StatusSeeOther)
 		return
 	}
+	if errors.Is(err, session.ErrStale) {
+		askFor(w, r, "/account/confirm")
+		return
+	}
 	session.RetryAfter(w, err)
 	status := session.Status(err)
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {

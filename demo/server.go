@@ -12,14 +12,17 @@ package demo
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"html/template"
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"cloakroom.example/session"
 	"cloakroom.example/session/store"
+	"cloakroom.example/session/store/memory"
 )
 
 // Options says what a shop works with.
@@ -33,21 +36,34 @@ type Options struct {
 	Log io.Writer
 	// Logger receives warnings of the session library. If nil, [slog.Default].
 	Logger *slog.Logger
+	// Limits are the timeouts of sessions. Zero means those of the library.
+	Limits session.Limits
 	// HashCost is the cost of password hashes, see [bcrypt.GenerateFromPassword].
 	// Zero means 10, the least that OWASP advises: the passwords here are 64
 	// random bits, whose hashes are never stored.
 	HashCost int
+	// Database is the SQLite database behind Store, for the attacks on it that
+	// visitors can run: by another handle than that of Store, which may keep all
+	// of its connections. If nil, those are not offered.
+	Database *sql.DB
+	// Now is the clock. If nil, [time.Now].
+	Now func() time.Time
 }
 
 // Shop is the shop. Its methods are safe for concurrent use.
 type Shop struct {
+	store    store.Store // beside the manager, for lists that it does not have
 	sessions *session.Manager
 	accounts *accounts
 	attempts *attempts
 	log      *eventLog
+	journal  *journal
+	streams  *streams
+	lab      *lab
 	files    *files
 	pages    map[string]*template.Template
 	routes   *http.ServeMux
+	now      func() time.Time
 }
 
 // maxBody bounds the body of a request. The largest form has four short fields.
@@ -55,7 +71,13 @@ const maxBody = 64 << 10
 
 // New opens a shop, with three accounts under new passwords.
 func New(o Options) (*Shop, error) {
-	s := &Shop{log: newEventLog(o.Log), attempts: newAttempts(), routes: http.NewServeMux()}
+	s := &Shop{log: newEventLog(o.Log), journal: newJournal(), streams: newStreams(), attempts: newAttempts(), routes: http.NewServeMux()}
+	if s.now = o.Now; s.now == nil {
+		s.now = time.Now
+	}
+	if s.store = o.Store; s.store == nil {
+		s.store = memory.New()
+	}
 	var err error
 	if s.accounts, err = newAccounts(o.HashCost); err != nil {
 		return nil, err
@@ -67,16 +89,21 @@ func New(o Options) (*Shop, error) {
 		return nil, err
 	}
 	s.sessions, err = session.New(session.Config{
-		Store:     o.Store,
-		Keys:      o.Keys,
-		Skip:      isStatic,
-		Denied:    s.denied,
-		Observers: []func(session.Event){s.log.observe},
-		Logger:    o.Logger,
+		Store:  s.store,
+		Keys:   o.Keys,
+		Limits: o.Limits,
+		Skip:   isStatic,
+		// What a page asks by itself keeps no session alive.
+		NotActivity: isState,
+		Now:         s.now,
+		Denied:      s.denied,
+		Observers:   []func(session.Event){s.log.observe, s.journal.observe},
+		Logger:      o.Logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the shop: %w", err)
 	}
+	s.lab = newLab(s, o)
 
 	s.routes.HandleFunc("GET /{$}", s.shop)
 	s.routes.HandleFunc("GET /cart", s.cart)
@@ -84,16 +111,55 @@ func New(o Options) (*Shop, error) {
 	s.routes.HandleFunc("GET /login", s.loginForm)
 	s.routes.HandleFunc("POST /login", s.login)
 	s.routes.HandleFunc("POST /logout", s.logout)
-	s.routes.Handle("GET /account", s.sessions.RequireLogin(http.HandlerFunc(s.account)))
+	s.routes.HandleFunc("GET /login/code", s.loginCodeForm)
+	s.routes.HandleFunc("POST /login/code", s.loginCode)
+	s.routeAccount()
+	s.routeAdmin()
+	s.routeTry()
 	s.routes.Handle("GET "+staticPrefix, s.files)
 	s.routes.Handle("GET /favicon.ico", http.RedirectHandler(s.files.url("ticket.svg"), http.StatusFound))
 	return s, nil
 }
 
+// routeAccount adds what belongs to an account: each line says what its page asks
+// of the user first.
+func (s *Shop) routeAccount() {
+	login := func(next http.HandlerFunc) http.Handler { return s.sessions.RequireLogin(next) }
+	factor := func(next http.HandlerFunc) http.Handler { return s.sessions.RequireLogin(s.requireFactor(next)) }
+
+	s.routes.Handle("GET /account", login(s.account))
+	s.routes.Handle("GET /account/confirm", login(s.confirmForm))
+	s.routes.Handle("POST /account/confirm", login(s.confirm))
+	s.routes.Handle("GET /account/code", login(s.stepUpForm))
+	s.routes.Handle("POST /account/code", login(s.stepUp))
+	s.routes.Handle("POST /account/sessions/end", login(s.endSession))
+	s.routes.Handle("POST /account/sessions/end-others", s.guarded(s.endOthers))
+	s.routes.Handle("GET /account/password", factor(s.passwordForm))
+	s.routes.Handle("POST /account/password", factor(s.changePassword)) // asks for the password itself
+	s.routes.Handle("GET /account/second-factor", s.guarded(s.enrolForm))
+	s.routes.Handle("POST /account/second-factor", s.guarded(s.enrol))
+	s.routes.Handle("POST /account/second-factor/off", s.guarded(s.dropFactor))
+	s.routes.HandleFunc("GET "+statePath, s.state)
+	s.routes.Handle("GET "+statePath+"/stay", login(s.stay))
+}
+
+// routeAdmin adds what administrators see, all of it behind the same check.
+func (s *Shop) routeAdmin() {
+	s.routes.Handle("GET /admin", s.forAdmin(s.admin))
+	s.routes.Handle("GET /admin/session", s.forAdmin(s.adminSession))
+	s.routes.Handle("GET /admin/end", s.forAdmin(s.adminEndForm))
+	s.routes.Handle("POST /admin/end", s.forAdmin(s.adminEnd))
+	s.routes.HandleFunc("GET /admin/live", s.adminLive) // checks by itself, and refuses without a page
+}
+
 // Handler answers the shop's requests.
 func (s *Shop) Handler() http.Handler {
-	found := http.HandlerFunc(s.route)
-	return protected(http.MaxBytesHandler(s.sessions.Handler(found), maxBody))
+	return s.chain(http.HandlerFunc(s.route))
+}
+
+// chain is what every request passes on its way to a page.
+func (s *Shop) chain(next http.Handler) http.Handler {
+	return protected(http.MaxBytesHandler(s.sessions.Handler(next), maxBody))
 }
 
 // Accounts lists who can sign in. It is the only place that tells the passwords.
@@ -111,8 +177,8 @@ func (s *Shop) Close(ctx context.Context) error {
 func protected(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; "+
-			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; "+
+			"img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		// Not no-referrer: with that, browsers say "Origin: null" in our own
 		// forms, and the forgery check would refuse them.

@@ -25,6 +25,7 @@ import (
 // world is a shop on an SQLite file, behind HTTPS.
 type world struct {
 	*httptest.Server
+	shop      *demo.Shop
 	passwords map[string]string
 	log       *lines
 	shut      func()
@@ -51,7 +52,17 @@ func (l *lines) String() string {
 // open opens a shop on a folder, until shut is called or the test ends.
 func open(t testing.TB, dir string) *world {
 	t.Helper()
+	return openWith(t, dir, func(*demo.Options) {})
+}
+
+// openWith is open with other options.
+func openWith(t testing.TB, dir string, change func(*demo.Options)) *world {
+	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, "sessions.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := sql.Open("sqlite", filepath.Join(dir, "sessions.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,10 +75,13 @@ func open(t testing.TB, dir string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shop, err := demo.New(demo.Options{Store: s, Keys: [][]byte{key}, Log: w.log, HashCost: bcrypt.MinCost})
+	options := demo.Options{Store: s, Database: second, Keys: [][]byte{key}, Log: w.log, HashCost: bcrypt.MinCost}
+	change(&options)
+	shop, err := demo.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.shop = shop
 	for _, a := range shop.Accounts() {
 		w.passwords[a.Name] = a.Password
 	}
@@ -76,7 +90,7 @@ func open(t testing.TB, dir string) *world {
 		w.Server.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		for _, err := range []error{shop.Close(ctx), s.Close(ctx), db.Close()} {
+		for _, err := range []error{shop.Close(ctx), second.Close(), s.Close(ctx), db.Close()} {
 			if err != nil {
 				t.Errorf("closing: %v", err)
 			}
@@ -91,6 +105,7 @@ type visitor struct {
 	t      testing.TB
 	client *http.Client
 	url    string
+	agent  string // what the client says it is
 }
 
 func (w *world) visitor(t testing.TB) *visitor {
@@ -123,6 +138,9 @@ func (v *visitor) send(method, path string, body io.Reader) answer {
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if v.agent != "" {
+		r.Header.Set("User-Agent", v.agent)
 	}
 	resp, err := v.client.Do(r)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cloakroom.example/demo"
+	"cloakroom.example/session"
 )
 
 const demoHelp = `Demo opens a small shop on this machine and shows what sessions do: fill the
@@ -24,20 +25,26 @@ session event is one line in the terminal. It runs until interrupted.
 The sessions live in an SQLite database in a folder of its own, so that they
 survive a restart, with the key that seals them. The database holds neither
 tokens nor readable values. The passwords are new at every start and are
-printed; they are not kept.
+printed; they are not kept, and neither are new ones and second factors that you
+give yourself in the shop.
 
 Without --tls the shop answers this machine only: browsers send session cookies
-over plain HTTP to nobody else. Safari does not even do that: it needs --tls.`
+over plain HTTP to nobody else. Safari does not even do that: it needs --tls.
+
+Pages warn before a session ends by itself; a short --idle shows it soon.`
 
 const demoExamples = `  cloakroom demo
   cloakroom demo --addr 127.0.0.1:0              any free port
   cloakroom demo --tls --addr :8443              for other machines, too
-  cloakroom demo --data /tmp/shop                keep the sessions there`
+  cloakroom demo --data /tmp/shop                keep the sessions there
+  cloakroom demo --idle 1m                       see the warning before the end`
 
 type demoOptions struct {
-	addr string
-	data string
-	tls  bool
+	addr     string
+	data     string
+	tls      bool
+	idle     time.Duration
+	absolute time.Duration
 }
 
 func newDemoCommand() *cobra.Command {
@@ -55,12 +62,18 @@ func newDemoCommand() *cobra.Command {
 	cmd.Flags().StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 means any that is free")
 	cmd.Flags().StringVar(&o.data, "data", "", "`folder` for the sessions, their key and the certificate (default: in your cache folder)")
 	cmd.Flags().BoolVar(&o.tls, "tls", false, "serve HTTPS, with a certificate of its own making")
+	cmd.Flags().DurationVar(&o.idle, "idle", 30*time.Minute, "`time` without activity after which sessions end")
+	cmd.Flags().DurationVar(&o.absolute, "absolute", 12*time.Hour, "`time` after which sessions end however active they are")
 	return cmd
 }
 
 // runDemo runs the shop until ctx ends.
 func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err error) {
 	addr, err := o.address()
+	if err != nil {
+		return err
+	}
+	limits, err := o.limits()
 	if err != nil {
 		return err
 	}
@@ -82,7 +95,7 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err 
 	if err != nil {
 		return fmt.Errorf("%w; name another folder with --data", err)
 	}
-	shop, err := demo.New(demo.Options{Store: sessions.store, Keys: [][]byte{key}, Log: stdout})
+	shop, err := demo.New(demo.Options{Store: sessions.store, Database: sessions.database, Keys: [][]byte{key}, Limits: limits, Log: stdout})
 	if err != nil {
 		return err
 	}
@@ -92,6 +105,7 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err 
 		err = errors.Join(err, shop.Close(ctx))
 	}()
 	server := newServer(shop.Handler(), stderr)
+	server.RegisterOnShutdown(shop.EndStreams)
 	site := site{url: "http://" + o.shownAddr(listener), dir: dir, accounts: shop.Accounts()}
 	if o.tls {
 		cert, err := demo.Certificate(dir, o.hosts()...)
@@ -119,6 +133,21 @@ func (o demoOptions) address() (*net.TCPAddr, error) {
 			"add --tls, or use 127.0.0.1:%d", o.addr, addr.Port)}
 	}
 	return addr, nil
+}
+
+// shortestIdle leaves time to see the warning before the end, and to answer it.
+const shortestIdle = 30 * time.Second
+
+// limits returns the timeouts of sessions.
+func (o demoOptions) limits() (session.Limits, error) {
+	if o.idle < shortestIdle {
+		return session.Limits{}, usageError{fmt.Errorf("--idle %v is too short to answer the warning before the end; "+
+			"use %v or more", o.idle, shortestIdle)}
+	}
+	if o.absolute < o.idle {
+		return session.Limits{}, usageError{fmt.Errorf("--absolute %v is shorter than --idle %v", o.absolute, o.idle)}
+	}
+	return session.Limits{Idle: o.idle, Absolute: o.absolute}, nil
 }
 
 // hosts returns the names under which the shop is called, for its certificate.

@@ -85,6 +85,8 @@ What to try:
   3  stop this program and start it again: still signed in
   4  add from two tabs at once: nothing is lost
   5  sign out, then press the back button: nothing to see
+  6  open /try and attack the shop: eight ways, one click each
+  7  sign in as root and open /admin: who is there, live; sign somebody out
 
 Ctrl-C closes the shop. What happens to sessions:
 `)

@@ -253,6 +253,16 @@ func TestDemoTLS(t *testing.T) {
 	}
 }
 
+// TestDemoLimits ends sessions when the flags say so.
+func TestDemoLimits(t *testing.T) {
+	s := start(t, "--addr", "127.0.0.1:0", "--data", t.TempDir(), "--idle", "7m", "--absolute", "3h")
+	c := newClient(t)
+	c.signIn(s, "alice")
+	c.wantSignedIn(s, "6 minutes")
+	c.wantSignedIn(s, "2 hours 59 minutes")
+	s.interrupt(os.Interrupt)
+}
+
 // TestSlowClient interrupts the shop while somebody has half a request open.
 func TestSlowClient(t *testing.T) {
 	s := start(t, "--addr", "127.0.0.1:0", "--data", t.TempDir())

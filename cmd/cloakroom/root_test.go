@@ -41,7 +41,7 @@ func TestUsage(t *testing.T) {
 		stderr []string
 	}{
 		{"nothing", nil, 0, []string{"cloakroom demo", "Exit codes:"}, nil},
-		{"help", []string{"demo", "--help"}, 0, []string{"Usage:", "Examples:", "Exit codes:", "--tls"}, nil},
+		{"help", []string{"demo", "--help"}, 0, []string{"Usage:", "Examples:", "Exit codes:", "--tls", "--idle"}, nil},
 		{"version", []string{"version"}, 0, []string{"cloakroom ", "go1."}, nil},
 		{"unknown command", []string{"dmeo"}, 2, nil, []string{`unknown command "dmeo"`, `Try "cloakroom --help".`}},
 		{"unknown flag", []string{"demo", "--port", "1"}, 2, nil, []string{"unknown flag: --port", `Try "cloakroom demo --help".`}},
@@ -49,6 +49,10 @@ func TestUsage(t *testing.T) {
 		{"open to others", []string{"demo", "--addr", "0.0.0.0:0"}, 2, nil, []string{"add --tls, or use 127.0.0.1:0"}},
 		{"open to others, short", []string{"demo", "--addr", ":8080"}, 2, nil, []string{"add --tls, or use 127.0.0.1:8080"}},
 		{"no address", []string{"demo", "--addr", "8080"}, 2, nil, []string{`--addr "8080" is not an address like 127.0.0.1:8080`}},
+		{"no time to answer", []string{"demo", "--idle", "10s"}, 2, nil, []string{"--idle 10s is too short", "use 30s or more"}},
+		{"idle beyond absolute", []string{"demo", "--idle", "2h", "--absolute", "1h"}, 2, nil,
+			[]string{"--absolute 1h0m0s is shorter than --idle 2h0m0s"}},
+		{"no duration", []string{"demo", "--idle", "soon"}, 2, nil, []string{`invalid argument "soon" for "--idle"`}},
 		{"taken address", []string{"demo", "--addr", taken.Addr().String(), "--data", t.TempDir()}, 1, nil,
 			[]string{"is in use; choose another with --addr"}},
 		{"folder is a file", []string{"demo", "--addr", "127.0.0.1:0", "--data", file}, 1, nil,

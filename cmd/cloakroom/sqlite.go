@@ -19,7 +19,10 @@ import (
 // sessions is a store together with its database.
 type sessions struct {
 	store store.Store
-	close func() error
+	// database is a handle of its own on the same file. That of the store can be
+	// busy to its last connection, and then stays so.
+	database *sql.DB
+	close    func() error
 }
 
 // openSessions opens the sessions in a folder, or makes them.
@@ -40,15 +43,21 @@ func openSessions(ctx context.Context, dir string) (sessions, error) {
 	if err != nil {
 		return fail(err)
 	}
-	s, err := sqlstore.Open(ctx, db, sqlstore.SQLite(), sqlstore.Options{})
+	second, err := sql.Open("sqlite", fileURI(file)) // connects when it is used
 	if err != nil {
 		db.Close()
 		return fail(err)
 	}
-	return sessions{store: s, close: func() error {
+	s, err := sqlstore.Open(ctx, db, sqlstore.SQLite(), sqlstore.Options{})
+	if err != nil {
+		second.Close()
+		db.Close()
+		return fail(err)
+	}
+	return sessions{store: s, database: second, close: func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		if err := errors.Join(s.Close(ctx), db.Close()); err != nil {
+		if err := errors.Join(second.Close(), s.Close(ctx), db.Close()); err != nil {
 			return fmt.Errorf("closing sessions: %w", err)
 		}
 		return nil

@@ -16,6 +16,7 @@ type thief struct {
 	t       testing.TB
 	shop    *shop
 	cookies map[string]string
+	agent   string // what it says it is
 }
 
 func newThief(t testing.TB, s *shop) *thief {
@@ -32,6 +33,7 @@ func (th *thief) request(method, path string, form url.Values) (int, string, str
 	if form != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	r.Header.Set("User-Agent", th.agent)
 	for name, value := range th.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}

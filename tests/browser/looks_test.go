@@ -10,16 +10,11 @@ import (
 )
 
 // TestLooks shows every page by day and by night, on a desk and on a phone. No
-// page may be wider than its screen, and text must stand out from what is behind
-// it. The pictures go to the folder named by CLOAKROOM_SHOTS, for people.
+// page may be wider than its screen, text must stand out from what is behind it,
+// and axe-core must find no fault. The pictures go to the folder named by
+// CLOAKROOM_SHOTS, for people.
 func TestLooks(t *testing.T) {
-	dir := os.Getenv("CLOAKROOM_SHOTS")
-	if dir == "" {
-		dir = t.TempDir()
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := shotsFolder(t)
 	s := openShop(t)
 	c := newChromium(t, s)
 	tb := c.newTab()
@@ -51,6 +46,19 @@ func TestLooks(t *testing.T) {
 	look(tb, dir, "basket-empty")
 }
 
+// shotsFolder returns where pictures go.
+func shotsFolder(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("CLOAKROOM_SHOTS")
+	if dir == "" {
+		return t.TempDir()
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // look takes a picture of the page in every light and size, and checks it.
 func look(tb *tab, dir, name string) {
 	tb.t.Helper()
@@ -66,21 +74,27 @@ func look(tb *tab, dir, name string) {
 			if wide := evaluate[int](tb, `document.documentElement.scrollWidth`); wide > int(size.width) {
 				tb.t.Errorf("%s on a %s: got %d pixels wide, want %d", name, size.name, wide, size.width)
 			}
+			tb.wantAccessible(name + " on a " + size.name + " by " + light)
 			for _, faint := range evaluate[[]string](tb, faintText) {
 				tb.t.Errorf("%s on a %s by %s: too faint: %s", name, size.name, light, faint)
 			}
-			shot, err := chromedp.Run(tb.ctx, chromedp.FullScreenshot(100))
-			if err != nil {
-				tb.t.Fatal(err)
-			}
-			file := filepath.Join(dir, name+"-"+size.name+"-"+light+".png")
-			if err := os.WriteFile(file, shot, 0o644); err != nil {
-				tb.t.Fatal(err)
-			}
+			picture(tb, filepath.Join(dir, name+"-"+size.name+"-"+light+".png"))
 		}
 	}
 	tb.do(chromedp.ResetViewport())
 	call(tb, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
+}
+
+// picture takes one picture of the page as it is.
+func picture(tb *tab, file string) {
+	tb.t.Helper()
+	shot, err := chromedp.Run(tb.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, shot, 0o644); err != nil {
+		tb.t.Fatal(err)
+	}
 }
 
 // faintText lists text whose contrast is below WCAG 2.2 AA: 4.5 to 1, or 3 to 1

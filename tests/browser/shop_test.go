@@ -47,9 +47,10 @@ type shop struct {
 func (s *shop) host() string { return strings.TrimPrefix(s.url, "http://") }
 
 // openShop starts a shop with a folder of its own and ends it with the test.
-func openShop(t testing.TB) *shop {
+func openShop(t testing.TB, flags ...string) *shop {
 	t.Helper()
-	cmd := exec.Command(program, "demo", "--addr", "127.0.0.1:0", "--data", t.TempDir())
+	flags = append([]string{"demo", "--addr", "127.0.0.1:0", "--data", t.TempDir()}, flags...)
+	cmd := exec.Command(program, flags...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

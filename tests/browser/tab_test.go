@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
@@ -39,10 +40,10 @@ func call[P, R any](tb *tab, command cdp.Command[P, R], params P) R {
 	return result
 }
 
-// evaluate returns what an expression yields in the page.
+// evaluate returns what an expression yields in the page, or what it promises.
 func evaluate[T any](tb *tab, expression string) T {
 	tb.t.Helper()
-	result, err := chromedp.Run(tb.ctx, chromedp.Evaluate[T](expression))
+	result, err := chromedp.Run(tb.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
 		tb.t.Fatalf("evaluating %s: %v", expression, err)
 	}
@@ -90,6 +91,25 @@ func (tb *tab) signIn(name, password string) {
 		chromedp.SendKeys(chromedp.CSS("#password"), password),
 	)
 	tb.mustClick("main form button")
+}
+
+// fill types into the fields of the page's form, and sends it.
+func (tb *tab) fill(fields map[string]string) {
+	tb.t.Helper()
+	for id, text := range fields {
+		tb.do(chromedp.Clear(chromedp.CSS("#"+id)), chromedp.SendKeys(chromedp.CSS("#"+id), text))
+	}
+	tb.mustClick("main form button")
+}
+
+// await waits until an expression is true in the page. It looks now and then,
+// because a tab that nobody sees draws no frames to look at.
+func (tb *tab) await(expression string, atMost time.Duration) {
+	tb.t.Helper()
+	poll := chromedp.Poll[bool](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(atMost))
+	if _, err := chromedp.Run(tb.ctx, poll); err != nil {
+		tb.t.Fatalf("waiting %v for %s: %v\n%s", atMost, expression, err, tb.text())
+	}
 }
 
 // text returns what the page says.
