@@ -51,8 +51,8 @@ func (m *Manager) bounded(ctx context.Context) (context.Context, context.CancelF
 func (m *Manager) loadLocked(ctx context.Context, s *Session, token Token) {
 	h := token.handle(m.cfg.Namespace)
 	parts := m.parts
-	if m.local {
-		parts = nil // most requests need no values, and here asking again costs little
+	if m.local && safeMethod(s.r.Method) {
+		parts = nil // most of these need no values, and here asking again costs little
 	}
 	r, err := m.store.Load(ctx, store.Key{Namespace: m.cfg.Namespace, Handle: h}, parts)
 	switch {
@@ -69,7 +69,7 @@ func (m *Manager) loadLocked(ctx context.Context, s *Session, token Token) {
 		}
 		return
 	}
-	s.whole = !m.local
+	s.whole = len(parts) > 0
 	m.acceptLocked(s, token, &r)
 }
 
