@@ -37,8 +37,9 @@ var (
 )
 
 // checkAdmin returns nil if the request comes from an administrator who has
-// authenticated lately, by all factors that he has. The role is the session's own: it was sealed at login, and
-// whoever changes the row in the database gets no session at all.
+// authenticated lately, by all factors that he has. The role is the session's
+// own: it was sealed at login, and whoever changes the row in the database gets
+// no session at all.
 func (s *Shop) checkAdmin(r *http.Request) error {
 	current := session.From(r.Context())
 	if err := current.CheckLogin(); err != nil {
@@ -48,7 +49,7 @@ func (s *Shop) checkAdmin(r *http.Request) error {
 	if !ok || known.Assurance.Role != adminRole {
 		return errStaffOnly // before asking for a password that would not help
 	}
-	if s.accounts.hasFactor(known.Subject) && known.Assurance.Level < levelBoth {
+	if s.owesCode(current) {
 		return errNoCode
 	}
 	return current.CheckFresh(adminFresh)
