@@ -177,7 +177,7 @@ func BenchmarkOperation(b *testing.B) {
 					b.Fatal(err)
 				}
 			}},
-			{"Create", func() { site.create(b, s, 1<<40+turn) }},
+			{"Create", func() { site.create(b, s, 1<<30+turn) }},
 		} {
 			b.Run(fmt.Sprintf("%s/sessions=%d", c.name, n), func(b *testing.B) {
 				b.ReportAllocs()

@@ -27,7 +27,7 @@ func TestChurn(t *testing.T) {
 			r.Links = []store.Link{{byte(x >> 16)}, {byte(x >> 24), 1}}
 		}
 		if x%4 > 0 {
-			r.Parts = []store.Part{{Name: "app", Generation: x, Sealed: benchRandom(x, 1+int(x>>32)%(1<<(x>>48%17)))}}
+			r.Parts = []store.Part{{Name: "app", Generation: x, Sealed: benchRandom(x, 1+int(x>>32%(1<<(x>>48%17))))}}
 		}
 		create(t, s, r)
 		want[r.Handle] = r
@@ -70,7 +70,7 @@ func churn(t *testing.T, s *memory.Store, r store.Record, x uint64, now time.Tim
 	default:
 		to := r
 		to.Label, to.Predecessor = fmt.Sprint("label ", x%100), &store.Predecessor{Successor: benchRandom(x, 61)}
-		to.Parts = []store.Part{{Name: "app", Generation: x, Sealed: benchRandom(x, 1+int(x>>20)%(1<<(x>>50%14)))}}
+		to.Parts = []store.Part{{Name: "app", Generation: x, Sealed: benchRandom(x, 1+int(x>>20%(1<<(x>>50%14))))}}
 		if err := s.Swap(t.Context(), to, now); (err == nil) != r.Alive(now) {
 			t.Fatalf("Swap: error %v, alive %v", err, r.Alive(now))
 		} else if err == nil {
@@ -155,5 +155,45 @@ func TestNumbersUsedAgain(t *testing.T) {
 	}
 	if removed == 0 {
 		t.Error("no session was removed while others were made")
+	}
+}
+
+// Who signs out takes himself off the list of the living. When he has been removed
+// before he comes to it, and another session of his has the number, that one stays.
+func TestNumbersUsedAgainWhileOthersRetire(t *testing.T) {
+	for range 8 {
+		s := memory.New()
+		const rounds, users = 400, 16
+		var group sync.WaitGroup
+		for user := range users {
+			group.Go(func() {
+				for round := range rounds {
+					r := active(round*users+user, "alice")
+					r.Idle = 0
+					create(t, s, r)
+					if round%8 == 0 {
+						revoke(t, s, store.Revocation{Handle: r.Handle, Now: start})
+					}
+				}
+			})
+		}
+		done := make(chan struct{})
+		go func() {
+			group.Wait()
+			close(done)
+		}()
+		for over := false; !over; {
+			select {
+			case <-done:
+				over = true
+			default:
+				sweep(t, s, start.Add(24*time.Hour+1))
+			}
+		}
+		want := users * rounds * 7 / 8
+		page, err := s.List(t.Context(), store.Query{Subject: "alice", Now: start, Max: users * rounds})
+		if err != nil || len(page.Records) != want {
+			t.Fatalf("List of alice: %d sessions, error %v; want %d", len(page.Records), err, want)
+		}
 	}
 }

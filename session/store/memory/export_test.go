@@ -34,6 +34,11 @@ func (s *Store) TestOnlyHolds(b []byte) bool {
 				return true
 			}
 		}
+		for _, piece := range sp.shards[i].slab.spare {
+			if bytes.Contains(piece, b) {
+				return true
+			}
+		}
 	}
 	return false
 }

@@ -95,6 +95,17 @@ func TestLimitWhereNumbersAreUsedAgain(t *testing.T) {
 	}
 }
 
+// A cursor that no list has made is refused, whatever it names.
+func TestCursorsOfNobody(t *testing.T) {
+	s := memory.New()
+	create(t, s, active(1, "alice"))
+	for _, cursor := range []string{"0.0", "1.0", "127.0", "128.1", "-1.1", "1", "1.01", "1.1 ", "1.4294967296"} {
+		if _, err := s.List(t.Context(), store.Query{Cursor: cursor, Now: start}); err == nil {
+			t.Errorf("List with cursor %q: got no error", cursor)
+		}
+	}
+}
+
 // Subjects that share a list do not share a fate.
 func TestMeetingSubjects(t *testing.T) {
 	s := memory.New()

@@ -6,12 +6,15 @@ import (
 )
 
 // slab stores byte strings of many sizes in large pieces without pointers. Each
-// chunk holds slots of one size; a slot that is free holds the place of the next
-// one. It is used under its shard's lock.
+// chunk holds slots of one size; a slot that is free holds the number of the next
+// one. A chunk whose slots are all free is cut anew for whatever size is wanted:
+// when all sessions grow, what they leave must not lie idle. It is used under its
+// shard's lock.
 type slab struct {
 	arena   *arena[byte]
 	chunks  []chunk // chunk 0 is not used, so that no place is 0
 	vacant  []uint32
+	spare   [][]byte // the memory of chunks that became empty
 	classes [classCount]class
 }
 
@@ -28,8 +31,11 @@ func (p place) slot() uint32  { return uint32(p) & (1<<slotBits - 1) }
 
 // chunk is a piece of memory for strings of one class.
 type chunk struct {
-	bytes []byte
-	class uint8
+	bytes      []byte
+	class      uint8
+	used       uint16 // how many slots hold a string
+	free       uint16 // the first slot to be used again, counted from 1
+	prev, next uint32 // in the list of those chunks of a class that have such slots
 }
 
 // class hands out slots of one size.
@@ -37,7 +43,7 @@ type class struct {
 	slots uint32 // of all its chunks
 	open  uint32 // the chunk that has slots never used …
 	used  uint32 // … and how many of them are
-	free  place  // the first slot to be used again
+	free  uint32 // the first chunk that has slots to be used again
 }
 
 // Slots grow by eight bytes, and from half a KiB on in sixteen steps for every
@@ -87,13 +93,25 @@ func (s *slab) put(b []byte) place {
 		return s.putLarge(b)
 	}
 	c := &s.classes[number]
-	p := c.free
-	if p != 0 {
-		c.free = place(binary.LittleEndian.Uint32(s.bytes(p)))
+	var p place
+	if c.free != 0 {
+		p = s.again(c)
 	} else {
 		p = s.fresh(c, number)
 	}
+	s.chunks[p.chunk()].used++
 	s.overwrite(p, b)
+	return p
+}
+
+// again returns a slot that has become free.
+func (s *slab) again(c *class) place {
+	number := c.free
+	k := &s.chunks[number]
+	p := placeOf(number, uint32(k.free-1))
+	if k.free = binary.LittleEndian.Uint16(s.bytes(p)); k.free == 0 {
+		s.unlist(c, number)
+	}
 	return p
 }
 
@@ -102,16 +120,32 @@ func (s *slab) fresh(c *class, number uint8) place {
 	size := sizeOf(number)
 	if c.open == 0 || int(c.used+1)*size > len(s.chunks[c.open].bytes) {
 		slots := max(min(max(int(c.slots)*size/32, chunkLeast), chunkMost)/size, 1)
-		b := s.arena.take(size, slots)
+		b := s.room(size, slots)
 		c.slots += uint32(len(b) / size)
-		c.open, c.used = s.add(chunk{b, number}), 0
+		c.open, c.used = s.add(chunk{bytes: b, class: number}), 0
 	}
 	c.used++
 	return placeOf(c.open, c.used-1)
 }
 
+// spareTries is how many spare pieces are looked at for one that is large enough.
+const spareTries = 8
+
+// room returns memory for a new chunk.
+func (s *slab) room(size, slots int) []byte {
+	last := len(s.spare) - 1
+	for i := last; i >= 0 && i > last-spareTries; i-- {
+		if b := s.spare[i]; len(b) >= size {
+			s.spare[i], s.spare[last] = s.spare[last], nil
+			s.spare = s.spare[:last]
+			return b
+		}
+	}
+	return s.arena.take(size, slots)
+}
+
 func (s *slab) putLarge(b []byte) place {
-	return placeOf(s.add(chunk{append([]byte(nil), b...), largeClass}), 0)
+	return placeOf(s.add(chunk{bytes: append([]byte(nil), b...), class: largeClass}), 0)
 }
 
 func (s *slab) add(c chunk) (number uint32) {
@@ -156,13 +190,51 @@ func (s *slab) overwrite(p place, b []byte) {
 func (s *slab) drop(p place) {
 	slot := s.bytes(p)
 	clear(slot)
-	number := s.chunks[p.chunk()].class
-	if number == largeClass {
-		s.chunks[p.chunk()] = chunk{}
-		s.vacant = append(s.vacant, p.chunk())
+	number := p.chunk()
+	k := &s.chunks[number]
+	if k.class == largeClass {
+		s.vacate(number)
 		return
 	}
-	c := &s.classes[number]
-	binary.LittleEndian.PutUint32(slot, uint32(c.free))
-	c.free = p
+	c := &s.classes[k.class]
+	if k.free == 0 {
+		s.list(c, number)
+	}
+	binary.LittleEndian.PutUint16(slot, k.free)
+	k.free = uint16(p.slot() + 1)
+	if k.used--; k.used == 0 && number != c.open {
+		s.unlist(c, number)
+		c.slots -= uint32(len(k.bytes) / sizeOf(k.class))
+		s.spare = append(s.spare, k.bytes)
+		s.vacate(number)
+	}
+}
+
+// vacate makes the number of a chunk one for another.
+func (s *slab) vacate(number uint32) {
+	s.chunks[number] = chunk{}
+	s.vacant = append(s.vacant, number)
+}
+
+// list notes that a chunk has slots to be used again.
+func (s *slab) list(c *class, number uint32) {
+	s.chunks[number].next = c.free
+	if c.free != 0 {
+		s.chunks[c.free].prev = number
+	}
+	c.free = number
+}
+
+// unlist notes that it has none any more.
+func (s *slab) unlist(c *class, number uint32) {
+	k := &s.chunks[number]
+	if k.prev != 0 {
+		s.chunks[k.prev].next = k.next
+	} else {
+		c.free = k.next
+	}
+	if k.next != 0 {
+		s.chunks[k.next].prev = k.prev
+	}
+	k.prev, k.next = 0, 0
 }

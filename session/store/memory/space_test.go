@@ -129,6 +129,32 @@ func TestSpaceIsUsedAgain(t *testing.T) {
 	}
 }
 
+// What all sessions have grown out of is room for what they grow into.
+func TestSpaceOfTheGrowing(t *testing.T) {
+	s := memory.New()
+	const n, size = 2000, 100 // all in one shard
+	before := benchHeap()
+	for round := range 40 {
+		for i := range n {
+			r := active(i, "")
+			r.Parts = []store.Part{{Name: "app", Sealed: make([]byte, size+8*round)}}
+			if round == 0 {
+				create(t, s, r)
+				continue
+			}
+			r.Version = uint64(round)
+			if err := s.Swap(t.Context(), r, start); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got := (benchHeap() - before) / n
+	runtime.KeepAlive(s)
+	if got > 4*(size+8*40) {
+		t.Errorf("a session with %d bytes that has grown with the others takes %.0f", size+8*40, got)
+	}
+}
+
 // Nothing of a session's secrets is left in a slab after its end, sealed as they
 // are.
 func TestNothingIsLeft(t *testing.T) {

@@ -90,3 +90,28 @@ func TestSweepWithAClockSetBack(t *testing.T) {
 		t.Errorf("%d sessions expired when their time had come, want %d", got, each)
 	}
 }
+
+// Removing the older half of a subject's tombstones, which stand behind the newer
+// half, does not take longer than making the sessions did.
+func TestSweepOfOneSubject(t *testing.T) {
+	s, began := memory.New(), time.Now()
+	const half = 20000
+	for i := range 2 {
+		at := start.Add(time.Duration(i) * time.Hour)
+		for j := range half {
+			r := active(i*half+j, "robot")
+			r.Handle[0] = byte(j)
+			r.Created, r.Seen = at, at
+			create(t, s, r)
+		}
+		revoke(t, s, store.Revocation{Subject: "robot", Now: at})
+	}
+	made, began := time.Since(began), time.Now()
+	swept, err := s.Sweep(t.Context(), store.Sweeping{Now: start.Add(24*time.Hour + time.Minute), Max: 2 * half})
+	if err != nil || swept.Removed != half {
+		t.Fatalf("Sweep: removed %d, error %v; want %d", swept.Removed, err, half)
+	}
+	if took := time.Since(began); took > 4*made {
+		t.Errorf("removing half of the sessions took %.0f times as long as making them all", took.Seconds()/made.Seconds())
+	}
+}
