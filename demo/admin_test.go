@@ -190,18 +190,6 @@ func TestAdminNeedsBothFactors(t *testing.T) {
 	older.get("/admin").want(t, 200, "All sessions")
 }
 
-// TestAdminNeedsTheFactorThereIs: who has switched on a factor of his own, shown it
-// and switched it off again, has shown nothing of the one that came after it.
-func TestAdminNeedsTheFactorThereIs(t *testing.T) {
-	o := openOffice(t)
-	thief := o.root(t)
-	thief.enrolled(o.clock)
-	thief.post("/account/second-factor/off").wantTo(t, "/account")
-	thief.get("/admin").want(t, 200)
-	o.root(t).enrolled(o.clock)
-	thief.get("/admin").wantTo(t, "/account/code?next=%2Fadmin")
-}
-
 // TestAdminReason: without a reason that fits, nothing ends.
 func TestAdminReason(t *testing.T) {
 	o := openOffice(t)

@@ -328,6 +328,18 @@ func TestEarlierFactor(t *testing.T) {
 	thief.get("/account/password").want(t, 200)
 }
 
+// TestAdminNeedsTheFactorThereIs: who has switched on a factor of his own, shown it
+// and switched it off again, has shown nothing of the one that came after it.
+func TestAdminNeedsTheFactorThereIs(t *testing.T) {
+	o := openOffice(t)
+	thief := o.root(t)
+	thief.enrolled(o.clock)
+	thief.post("/account/second-factor/off").wantTo(t, "/account")
+	thief.get("/admin").want(t, 200)
+	o.root(t).enrolled(o.clock)
+	thief.get("/admin").wantTo(t, "/account/code?next=%2Fadmin")
+}
+
 // TestFactorRace sets up a factor in several sessions at once: one is on, the others
 // are told so, and have shown nothing.
 func TestFactorRace(t *testing.T) {

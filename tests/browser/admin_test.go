@@ -148,7 +148,7 @@ func TestAdminEverybody(t *testing.T) {
 	other.visit("/admin")
 	other.becomes(says("Live:"))
 	office.mustClick(`a[href="/admin/end?all=yes"]`)
-	office.want("Yours is one of them")
+	office.want("Yours ends:")
 	office.do(
 		chromedp.SendKeys(chromedp.CSS("#reason"), "fire drill"),
 		chromedp.SendKeys(chromedp.CSS("#confirm"), "everyone"),
