@@ -42,6 +42,16 @@ var (
 		return t.wrapKey(h, &hashKeys([][]byte{key})[0])
 	}
 
+	// TestOnlyUnwrapped counts the data keys that are remembered.
+	TestOnlyUnwrapped = func(m *Manager) (n int) {
+		for i := range m.unwrapped.slots {
+			if m.unwrapped.slots[i].Load() != nil {
+				n++
+			}
+		}
+		return n
+	}
+
 	// TestOnlyChannels counts the open channels.
 	TestOnlyChannels = func(m *Manager) (n int) {
 		m.channels.mu.Lock()

@@ -240,6 +240,7 @@ func (m *Manager) Close(ctx context.Context) error {
 		return errors.Join(errors.New("session: closing"), ctx.Err())
 	}
 	m.CloseChannels()
+	m.unwrapped.forget()
 	flushed, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
 	return errors.Join(m.touches.flush(flushed), m.events.close(ctx))

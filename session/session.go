@@ -237,7 +237,9 @@ func (s *Session) read(name string, note bool) (slot, bool, error) {
 	}
 	err := s.openLocked()
 	if errors.Is(err, errRetry) {
-		if err = s.m.reloadLocked(s.r.Context(), s); errors.Is(err, ErrEnded) {
+		ctx, cancel := s.m.detached(s.r.Context())
+		defer cancel()
+		if err = s.m.reloadLocked(ctx, s); errors.Is(err, ErrEnded) {
 			return slot{}, false, nil
 		}
 		if err == nil {

@@ -68,7 +68,9 @@ func (m *Manager) unwrap(t Token, r *store.Record) (*unwrappedKey, error) {
 	k := &unwrappedKey{
 		dataKey: opened, handle: r.Handle, verifier: verifier, wrap: bytes.Clone(r.Wrap), facts: bytes.Clone(facts),
 	}
-	slot.Store(k)
+	if !m.closed.Load() { // then nobody would forget it
+		slot.Store(k)
+	}
 	return k, nil
 }
 

@@ -1,6 +1,9 @@
 package session_test
 
 import (
+	"context"
+	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
@@ -58,4 +61,42 @@ func TestUnwrappedForItsTokenOnly(t *testing.T) {
 	if got := alice.get("/whoami"); got != "alice||alice's note" {
 		t.Errorf("alice: got %q", got)
 	}
+}
+
+// TestUnwrappedForgotten: a manager that is closed remembers no key, also not
+// those of requests that come later.
+func TestUnwrappedForgotten(t *testing.T) {
+	w, _, alice, _ := forged(t)
+	alice.get("/whoami")
+	if got := session.TestOnlyUnwrapped(w.Manager); got == 0 {
+		t.Error("no key is remembered")
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := alice.get("/whoami"); got != "alice||alice's note" {
+		t.Errorf("after closing: got %q, want alice", got)
+	}
+	if got := session.TestOnlyUnwrapped(w.Manager); got != 0 {
+		t.Errorf("after closing: got %d keys, want none", got)
+	}
+}
+
+// TestReadAfterHangUp: a handler that works on after its client has gone reads what
+// the session holds by then.
+func TestReadAfterHangUp(t *testing.T) {
+	w := newWorld(t, nil)
+	b := w.browser(t)
+	b.login("alice")
+	b.post("/note", url.Values{"note": {"before"}})
+	other := b.twin()
+	ctx, hangUp := context.WithCancel(t.Context())
+	w.mux.HandleFunc("GET /late", func(_ http.ResponseWriter, r *http.Request) {
+		other.post("/note", url.Values{"note": {"after"}})
+		hangUp()
+		if got, _, err := note.Lookup(session.From(r.Context())); got != "after" || err != nil {
+			t.Errorf("got %q, %v; want what is stored now", got, err)
+		}
+	})
+	b.do(b.request("GET", "/late", nil).WithContext(ctx))
 }
