@@ -5,6 +5,8 @@ go 1.26.0
 require (
 	cloakroom.example/session v0.0.0
 	github.com/boombuler/barcode v1.1.0
+	github.com/go-sql-driver/mysql v1.10.1
+	github.com/jackc/pgx/v5 v5.12.0
 	github.com/pquerna/otp v1.5.0
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/crypto v0.58.0
@@ -13,6 +15,18 @@ require (
 )
 
 require (
+	filippo.io/edwards25519 v1.2.0 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/redis/rueidis v1.0.79 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+)
+
+require (
+	cloakroom.example/session/pgwatch v0.0.0
+	cloakroom.example/session/redisstore v0.0.0
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
@@ -27,3 +41,7 @@ require (
 )
 
 replace cloakroom.example/session => ./session
+
+replace cloakroom.example/session/redisstore => ./session/redisstore
+
+replace cloakroom.example/session/pgwatch => ./session/pgwatch

@@ -12,6 +12,19 @@ require (
 )
 
 require (
+	filippo.io/edwards25519 v1.2.0 // indirect
+	github.com/go-sql-driver/mysql v1.10.1 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.12.0 // indirect
+	github.com/redis/rueidis v1.0.79 // indirect
+	golang.org/x/text v0.41.0 // indirect
+)
+
+require (
+	cloakroom.example/servers v0.0.0
+	cloakroom.example/session/pgwatch v0.0.0
+	cloakroom.example/session/redisstore v0.0.0
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/securecookie v1.1.2 // indirect
@@ -27,3 +40,9 @@ require (
 )
 
 replace cloakroom.example/session => ../session
+
+replace cloakroom.example/servers => ../servers
+
+replace cloakroom.example/session/redisstore => ../session/redisstore
+
+replace cloakroom.example/session/pgwatch => ../session/pgwatch

@@ -1,0 +1,4 @@
+module cloakroom.example/servers
+
+go 1.26.0
+
