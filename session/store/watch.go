@@ -18,10 +18,12 @@ type Watcher interface {
 // other, in the order in which the engine sent what they report, and must return
 // quickly.
 //
-// Every Create, Swap, Revoke and Sweep is reported by the time it has been
-// acknowledged to its caller or, where the push is under way, before any
-// confirmation that began later. Touches are not reported: they would empty the
-// copies all the time, and move nothing but Seen.
+// Every Create, Swap, Revoke and Sweep, through this node too, is reported by the
+// time it has been acknowledged to its caller or, where the push is under way,
+// before any confirmation that began later. It is reported only once every Load
+// that begins later sees it. What changed nothing anybody could have loaded, such
+// as the Create of a new handle, may be left out. Touches are not reported: they
+// would empty the copies all the time, and move nothing but Seen.
 type Watching struct {
 	// Ready says that whatever is acknowledged from now on will be reported. It
 	// is called once, before the others.
@@ -35,6 +37,17 @@ type Watching struct {
 	// engine answers; began is read from this process's monotonic clock before
 	// the engine was asked.
 	Confirmed func(began time.Time)
+	// Wanted, if not nil, reports whether anybody has asked for a copy since
+	// it was called last, so that watchers that have to poll can rest.
+	Wanted func() bool
+}
+
+// Copier is implemented by stores whose Load may answer from a copy, which lags
+// behind the engine for a moment and, as to Seen, for longer. [Fresh] asks the
+// engine.
+type Copier interface {
+	// ServesCopies reports whether they do.
+	ServesCopies() bool
 }
 
 type freshKey struct{}

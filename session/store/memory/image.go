@@ -49,27 +49,55 @@ type wanted struct {
 	parts []string
 	// all also says that byte slices may point into the image.
 	all bool
+	// room is used if it is not nil.
+	room *room
 }
 
-// room is where the lists of most records fit, in one allocation …
+// room is what a record points to.
 type room struct {
+	methods []string
+	parts   []store.Part
+	bytes   []byte
+	texts   []string // that are likely to be there
+}
+
+// text returns a string of the bytes.
+func (o *room) text(b []byte) string {
+	if o != nil {
+		for _, t := range o.texts {
+			if t == string(b) {
+				return t
+			}
+		}
+	}
+	return string(b)
+}
+
+// headRoom is where the methods and the wrap of most records fit, in one
+// allocation …
+type headRoom struct {
+	methods [2]string
+	bytes   [64]byte
+}
+
+// … and smallRoom where everything fits of those that have few values.
+type smallRoom struct {
 	methods [2]string
 	parts   [1]store.Part
+	bytes   [208]byte
 }
 
-// … and with these, the bytes of those that have few values.
-type largeRoom struct {
-	room
-	bytes [208]byte
-}
-
-// newRoom returns room for lists, and for n bytes.
-func newRoom(n int) (lists *room, bytes []byte) {
-	if n == 0 || n > len(largeRoom{}.bytes) {
-		return new(room), make([]byte, 0, n)
+// newRoom returns room for n bytes and so many parts.
+func newRoom(n int, parts int) room {
+	if parts == 0 && n <= len(headRoom{}.bytes) {
+		r := new(headRoom)
+		return room{methods: r.methods[:0], bytes: r.bytes[:0]}
 	}
-	large := new(largeRoom)
-	return &large.room, large.bytes[:0]
+	if parts <= 1 && n > 0 && n <= len(smallRoom{}.bytes) {
+		r := new(smallRoom)
+		return room{methods: r.methods[:0], parts: r.parts[:0], bytes: r.bytes[:0]}
+	}
+	return room{parts: make([]store.Part, 0, parts), bytes: make([]byte, 0, n)}
 }
 
 // decode decodes the record into r, which is zero.
@@ -82,7 +110,7 @@ func (im *image) decode(r *store.Record, sp *space, want wanted) {
 	if flags&flagPredecessor != 0 {
 		r.Predecessor = d.predecessor()
 	}
-	r.Subject = d.string()
+	r.Subject = want.room.text(d.bytes())
 	r.First.Addr = d.addr()
 	r.Last.Addr = r.First.Addr
 	if flags&flagSameClient == 0 {
@@ -91,8 +119,7 @@ func (im *image) decode(r *store.Record, sp *space, want wanted) {
 	if flags&flagRare != 0 {
 		d.rare(r)
 	}
-	lists := d.parts(r, want)
-	r.Assurance.Methods = methods(lists.methods[:0], im.words[0])
+	r.Assurance.Methods = methods(d.parts(r, want), im.words[0])
 	sp.epoch.apply(r, im.epoch)
 }
 
@@ -162,30 +189,36 @@ func (d *reader) rare(r *store.Record) {
 	}
 }
 
-// parts decodes the wrap and the parts that are wanted. It returns the room that
-// it has made.
-func (d *reader) parts(r *store.Record, want wanted) *room {
-	n, size := d.uvarint(), 0
+// parts decodes the wrap and the parts that are wanted. It returns room for the
+// methods.
+func (d *reader) parts(r *store.Record, want wanted) []string {
+	n, size, count := d.uvarint(), 0, 0
 	behind := *d
 	for range n {
 		if _, sealed, wanted := behind.part(want); wanted {
 			size += sealed
+			count++
 		}
 	}
 	wrap := behind.bytes()
 	if want.all {
 		size = -len(wrap) // they stay where they are
 	}
-	lists, bytes := newRoom(len(wrap) + size)
+	var room room
+	if want.room != nil {
+		room = *want.room
+	} else {
+		room = newRoom(len(wrap)+size, count)
+	}
 	cut := func(b []byte) []byte {
 		if want.all || len(b) == 0 {
 			return settled(b)
 		}
-		bytes = append(bytes, b...)
-		return bytes[len(bytes)-len(b) : len(bytes) : len(bytes)]
+		room.bytes = append(room.bytes, b...)
+		return room.bytes[len(room.bytes)-len(b) : len(room.bytes) : len(room.bytes)]
 	}
 	r.Wrap = cut(wrap)
-	kept := lists.parts[:0]
+	kept := room.parts
 	for range n {
 		p, size, wanted := d.part(want)
 		if !wanted {
@@ -198,7 +231,49 @@ func (d *reader) parts(r *store.Record, want wanted) *room {
 	if len(kept) > 0 {
 		r.Parts = kept
 	}
-	return lists
+	return room.methods
+}
+
+// skipToParts goes from behind the facts to the list of the parts, of a record
+// that has not ended.
+func (d *reader) skipToParts(flags uint16) {
+	if flags&flagPredecessor != 0 {
+		d.take(len(store.Verifier{}) + 8)
+		d.bytes()
+	}
+	d.bytes() // the subject
+	d.bytes() // the first address …
+	if flags&flagSameClient == 0 {
+		d.bytes() // … and the last
+	}
+	if flags&flagRare == 0 {
+		return
+	}
+	d.bytes() // the label
+	d.take(int(d.uvarint()) * len(store.Link{}))
+	for range d.uvarint() {
+		d.bytes()
+		d.byte()
+		d.bytes()
+	}
+}
+
+// onePart reads the parts for the one of a name, and its sealed bytes, which are
+// valid under the lock only. Without such a part it is zero.
+func (d *reader) onePart(name string) (store.Part, []byte) {
+	var found store.Part
+	before, length, passed := 0, 0, 0
+	want := wanted{parts: []string{name}}
+	for range d.uvarint() {
+		p, size, ok := d.part(want)
+		if ok {
+			found, before, length = p, passed, size
+		}
+		passed += size
+	}
+	d.bytes() // the wrap
+	d.take(before)
+	return found, d.take(length)
 }
 
 // part reads an entry of the list of parts.
@@ -206,7 +281,7 @@ func (d *reader) part(want wanted) (p store.Part, size int, wanted bool) {
 	name := d.bytes()
 	p.Generation, size = d.uvarint(), int(d.uvarint())
 	if want.all {
-		p.Name = string(name)
+		p.Name = want.room.text(name)
 		return p, size, true
 	}
 	for _, known := range want.parts {

@@ -65,6 +65,7 @@ var (
 	_ store.Counter = (*Store)(nil)
 	_ store.Local   = (*Store)(nil)
 
+	_ store.Stepwise  = (*Store)(nil)
 	_ store.Estimator = (*Store)(nil)
 )
 
@@ -149,6 +150,37 @@ func (s *Store) Load(ctx context.Context, k store.Key, parts []string) (r store.
 	return r, nil
 }
 
+// LoadHead implements [store.Stepwise].
+func (s *Store) LoadHead(ctx context.Context, k store.Key, r *store.Record) error {
+	if err := unavailable(ctx); err != nil {
+		return err
+	}
+	sp := s.existing(k.Namespace)
+	if sp == nil || !sp.load(k.Handle, r) {
+		return store.ErrNotFound
+	}
+	return nil
+}
+
+// LoadPart implements [store.Stepwise].
+func (s *Store) LoadPart(ctx context.Context, r *store.Record, name string, b []byte) (store.Part, error) {
+	if err := unavailable(ctx); err != nil {
+		return store.Part{}, err
+	}
+	sp := s.existing(r.Namespace)
+	if sp == nil {
+		return store.Part{}, store.ErrNotFound
+	}
+	sh := sp.shardOf(r.Handle)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	p := sh.find(r.Handle)
+	if p == 0 {
+		return store.Part{}, store.ErrNotFound
+	}
+	return sh.copyPart(p, sp, r, name, b)
+}
+
 // Swap implements [store.Store].
 func (s *Store) Swap(ctx context.Context, r store.Record, now time.Time) error {
 	if err := unavailable(ctx); err != nil {
@@ -166,7 +198,7 @@ func (s *Store) Swap(ctx context.Context, r store.Record, now time.Time) error {
 		return store.ErrNotFound
 	}
 	var stored store.Record
-	sh.peek(p, sp, &stored)
+	sh.peekAt(p, sp, &r, &stored)
 	if !stored.Alive(now) {
 		return store.ErrNotFound
 	}

@@ -24,6 +24,7 @@ type shard struct {
 	guests   int    // anonymous records that have not ended
 	scratch  []byte // for encoding, reused …
 	text     []byte // … and for words
+	room     room   // for decoding what does not outlive the lock, reused
 	_        [64]byte
 }
 
@@ -136,11 +137,41 @@ func (sh *shard) copyLocked(p place, sp *space, r *store.Record) {
 	im.decode(r, sp, wanted{})
 }
 
+// copyPart copies the sealed bytes of a part of the record at p over b, if the
+// record is still as it was seen.
+func (sh *shard) copyPart(p place, sp *space, seen *store.Record, name string, b []byte) (store.Part, error) {
+	var now store.Record
+	im := sh.image(p)
+	d, flags := im.facts(&now)
+	sp.epoch.apply(&now, im.epoch)
+	if now.Ended() || now.Version != seen.Version || now.Locked != seen.Locked || !now.Limit.Equal(seen.Limit) {
+		return store.Part{}, store.ErrConflict
+	}
+	d.skipToParts(flags)
+	part, sealed := d.onePart(name)
+	if len(sealed) > 0 {
+		part.Sealed = append(b[:0], sealed...)
+	}
+	return part, nil
+}
+
 // peek decodes the record at p, parts included, in place: its byte slices are valid under
 // the lock only. Nothing of them is left in a record that has become a tombstone.
 func (sh *shard) peek(p place, sp *space, r *store.Record) {
 	im := sh.image(p)
 	im.decode(r, sp, wanted{all: true})
+}
+
+// peekAt is peek for a record that is likely to say what the given one says: all
+// of its slices are valid under the lock only.
+func (sh *shard) peekAt(p place, sp *space, like, r *store.Record) {
+	sh.room.texts = append(sh.room.texts[:0], like.Subject)
+	for _, p := range like.Parts {
+		sh.room.texts = append(sh.room.texts, p.Name)
+	}
+	im := sh.image(p)
+	im.decode(r, sp, wanted{all: true, room: &sh.room})
+	sh.room.methods, sh.room.parts = r.Assurance.Methods[:0], r.Parts[:0]
 }
 
 // glance decodes of the record at p what decides whether it is alive.

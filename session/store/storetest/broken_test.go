@@ -35,7 +35,9 @@ func broken() map[string][]string {
 		"slices shared":                 {"I2/returned_slices_are_the_callers", "I2/passed_slices_are_not_retained"},
 		"parts overwritten":             {"I2/parts_are_swapped_separately", "I2/parallel_parts_all_survive", "I2/part_without_value_is_removed"},
 		"empty part removed":            {"I2/empty_part_is_kept"},
-		"load gives all parts":          {"I2/load_returns_named_parts_only"},
+		"load gives all parts":          {"I2/load_returns_named_parts_only", "I2/head_and_parts_are_one_record"},
+		"part of whatever is there":     {"I2/part_of_a_changed_record_conflicts"},
+		"part added to what was there":  {"I2/head_and_parts_are_one_record"},
 		"stale replica":                 {"I2/history_is_that_of_one_register"},
 
 		"replaced lives on":            {"I3/replace_ends_the_old", "I1/swap_and_touch_after_replace", "I6/parallel_replaces_keep_the_limit"},

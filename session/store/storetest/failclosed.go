@@ -177,10 +177,11 @@ func cancelledCreates(w *world) {
 			defer mu.Unlock()
 			answers[c.Record.Key()] = err
 		})
-		// What had to be given up may still be under way. A write that has gone
-		// through both handles is behind it.
+		// What had to be given up may still be under way. A write about the same
+		// subject that has gone through both handles is behind it.
 		for _, s := range []store.Store{w.s(), w.other()} {
-			if _, err := s.Revoke(w.Context(), w.revocation(store.Revocation{Subject: subject + " nobody"})); err != nil {
+			v := w.revocation(store.Revocation{Subject: subject, AuthenticatedBefore: at(-time.Hour)})
+			if _, err := s.Revoke(w.Context(), v); err != nil {
 				w.Errorf("Revoke: %v", err)
 			}
 		}

@@ -97,7 +97,7 @@ func Run(t *testing.T, h Harness) {
 // Cases returns all cases, for those who want to run some of them.
 func Cases() []Case {
 	return slices.Concat(
-		resurrectionCases(), conflictCases(), partCases(), historyCases(), rotationCases(),
+		resurrectionCases(), conflictCases(), partCases(), stepwiseCases(), historyCases(), rotationCases(),
 		monotonicCases(), tightenCases(), revokeCases(), sinceCases(), listCases(),
 		limitCases(), durableCases(), blindCases(), namespaceCases(), cheapCases(),
 		expiryCases(), sweepCases(), failClosedCases(), faultCases(), modelCases(),
