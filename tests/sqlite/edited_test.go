@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"os"
+	"reflect"
 	"testing"
 	"time"
 
@@ -68,7 +69,8 @@ func TestUnreadable(t *testing.T) {
 			_, err := s.Load(t.Context(), key(1), nil)
 			wantUnreadable(t, "Load", err)
 			r := record(1, "alice")
-			r.Version = 1
+			r.Version, r.Label = 1, "changed"
+			r.First.Agent = "another" // no Swap changes that, so the row has to be read
 			wantUnreadable(t, "Swap", s.Swap(t.Context(), r, start()))
 			p, err := s.List(t.Context(), store.Query{Namespace: "shop", Subject: "alice", Now: start()})
 			if err != nil || len(p.Records) != 2 {
@@ -83,6 +85,26 @@ func TestUnreadable(t *testing.T) {
 				t.Errorf("Load after Revoke: got %+v, error %v, want a tombstone", ended, err)
 			}
 		})
+	}
+}
+
+// TestSwapRepairs: who has the version of a session, and with it what it was, puts
+// a damaged blob right.
+func TestSwapRepairs(t *testing.T) {
+	s, db := openWith(t, file(t), sqlstore.Options{})
+	create(t, s, record(1, "alice"))
+	before, err := s.Load(t.Context(), key(1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit(t, db, `UPDATE sessions SET head = x'00'`)
+	before.Label = "changed"
+	if err := s.Swap(t.Context(), before, start()); err != nil {
+		t.Fatal(err)
+	}
+	before.Version++
+	if after, err := s.Load(t.Context(), key(1), nil); err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("got %+v, error %v, want %+v", after, err, before)
 	}
 }
 

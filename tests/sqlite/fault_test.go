@@ -94,7 +94,7 @@ func copyScene(t testing.TB, db *sql.DB, from, to string) {
 	t.Helper()
 	for table, columns := range map[string]string{
 		"sessions": `handle, version, state, subject, role, tenant, created, seen, idle, idle_locks, ` +
-			`auth_at, deadline, locked, limit_at, ended_at, cause, ended_by, epoch, head`,
+			`auth_at, deadline, locked, limit_at, ended_at, cause, ended_by, epoch, facts, head`,
 		"session_parts": `handle, name, generation, sealed`,
 		"session_links": `handle, link`,
 	} {

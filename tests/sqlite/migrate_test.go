@@ -45,9 +45,7 @@ func TestOpenAtOnce(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	newer := file(t)
 	_, db := openWith(t, newer, sqlstore.Options{})
-	if _, err := db.Exec(`INSERT INTO session_migrations (version) VALUES (7)`); err != nil {
-		t.Fatal(err)
-	}
+	edit(t, db, `INSERT INTO session_migrations (version, compatible) VALUES (7, 6)`)
 	for _, c := range []struct {
 		name, file string
 		dialect    sqlstore.Dialect
@@ -55,7 +53,9 @@ func TestOpenRefuses(t *testing.T) {
 		want       string
 	}{
 		{"newer tables", newer, sqlstore.SQLite(), sqlstore.Options{},
-			"sqlstore: opening SQLite database: its tables have version 7, this program knows version 1 and older: use the program that wrote them, or a newer one"},
+			"sqlstore: opening SQLite database: its tables have version 7, this program knows version 2 and older: use the program that wrote them, or a newer one"},
+		{"no tables", file(t), sqlstore.SQLite(), sqlstore.Options{KeepSchema: true},
+			"sqlstore: opening SQLite database: there are no tables: they have to be created by migrating"},
 		{"memory", ":memory:", sqlstore.SQLite(), sqlstore.Options{}, "the database is in memory"},
 		{"shared memory", "file:x?mode=memory&cache=shared", sqlstore.SQLite(), sqlstore.Options{}, "the database is in memory"},
 		{"temporary", "", sqlstore.SQLite(), sqlstore.Options{}, "the database is in memory"},
@@ -75,5 +75,42 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
+	}
+}
+
+// TestOpenFirstTables: a database of the first version, whose table of migrations
+// had one column, is brought up to date and keeps its sessions; programs of then
+// may go on using it.
+func TestOpenFirstTables(t *testing.T) {
+	name := file(t)
+	s, db := openWith(t, name, sqlstore.Options{})
+	create(t, s, record(1, "alice"))
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		`ALTER TABLE sessions DROP COLUMN facts`,
+		`DROP TABLE session_migrations`,
+		`CREATE TABLE session_migrations (version INTEGER NOT NULL PRIMARY KEY)`,
+		`INSERT INTO session_migrations (version) VALUES (1)`,
+	} {
+		edit(t, db, statement)
+	}
+	schema, err := sqlstore.Check(t.Context(), db, sqlstore.SQLite())
+	if want := (sqlstore.Schema{Version: 1, Compatible: 1, Known: 2}); err != nil || schema != want {
+		t.Errorf("before: got %+v, %v, want %+v", schema, err, want)
+	}
+	s = open(t, name, sqlstore.Options{})
+	r, err := s.Load(t.Context(), key(1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Label = "changed"
+	if err := s.Swap(t.Context(), r, r.Created); err != nil {
+		t.Errorf("changing a session of the first version: %v", err)
+	}
+	schema, err = sqlstore.Check(t.Context(), db, sqlstore.SQLite())
+	if want := (sqlstore.Schema{Version: 2, Compatible: 1, Known: 2}); err != nil || schema != want {
+		t.Errorf("after: got %+v, %v, want %+v", schema, err, want)
 	}
 }

@@ -19,9 +19,14 @@ import (
 // and the write lock for as long as the process lives. Here the statements go
 // first. Besides, it is a third faster.
 type connection struct {
-	conn  *sql.Conn
-	bind  func(string) string
-	stmts map[string]statement
+	conn      *sql.Conn
+	bind      func(string) string
+	utf8      bool              // see Dialect
+	translate func(error) error // see Dialect; may be nil
+	stmts     map[string]statement
+
+	written bool                // an exec has changed something
+	pushes  map[string][]string // namespace → handles changed in this transaction
 }
 
 // statement is what a driver's statement must be able to do.
@@ -31,12 +36,12 @@ type statement interface {
 	driver.StmtQueryContext
 }
 
-func newConnection(ctx context.Context, db *sql.DB, bind func(string) string) (*connection, error) {
+func newConnection(ctx context.Context, db *sql.DB, d Dialect) (*connection, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &connection{conn: conn, bind: bind, stmts: make(map[string]statement)}, nil
+	return &connection{conn: conn, bind: d.bind, utf8: d.utf8, translate: d.translate, stmts: make(map[string]statement)}, nil
 }
 
 // raw runs do with the driver's connection. Its error does not reach
@@ -54,7 +59,21 @@ func (c *connection) raw(do func(driver.Conn) error) (err error) {
 	if failed != nil {
 		return failed
 	}
+	if err != nil && c.translate != nil {
+		return c.translate(err)
+	}
 	return err
+}
+
+// good asks the driver whether the connection can still be used. Drivers that
+// cannot tell are believed.
+func (c *connection) good(ctx context.Context) bool {
+	return c.raw(func(d driver.Conn) error {
+		if p, ok := d.(driver.Pinger); ok {
+			return p.Ping(ctx)
+		}
+		return nil
+	}) == nil
 }
 
 func (c *connection) prepared(ctx context.Context, d driver.Conn, query string) (statement, error) {
@@ -94,19 +113,25 @@ func (c *connection) exec(ctx context.Context, query string, args ...any) (chang
 		if err != nil {
 			return err
 		}
-		result, err := stmt.ExecContext(ctx, named(args))
+		result, err := stmt.ExecContext(ctx, c.named(args))
 		if err != nil {
 			return err
 		}
 		changed, err = result.RowsAffected()
 		return err
 	})
+	c.written = c.written || changed != 0 || err != nil
 	return changed, err
 }
 
-// run runs a statement that is not needed again.
+// run runs a statement without arguments that is not worth preparing, or that
+// some products cannot prepare.
 func (c *connection) run(ctx context.Context, query string) error {
 	return c.raw(func(d driver.Conn) error {
+		if direct, ok := d.(driver.ExecerContext); ok {
+			_, err := direct.ExecContext(ctx, query, nil)
+			return err
+		}
 		stmt, err := prepare(ctx, d, query)
 		if err != nil {
 			return err
@@ -124,11 +149,11 @@ func (c *connection) query(ctx context.Context, query string, args []any, each f
 		if err != nil {
 			return err
 		}
-		rows, err := stmt.QueryContext(ctx, named(args))
+		rows, err := stmt.QueryContext(ctx, c.named(args))
 		if err != nil {
 			return err
 		}
-		err = eachRow(rows, each)
+		err = c.eachRow(rows, each)
 		return errors.Join(err, rows.Close())
 	})
 }
@@ -146,7 +171,7 @@ func readOne(ctx context.Context, tx tx, query string, args []any, dest ...any) 
 	return err
 }
 
-func eachRow(rows driver.Rows, each func(scan) error) error {
+func (c *connection) eachRow(rows driver.Rows, each func(scan) error) error {
 	values := make([]driver.Value, len(rows.Columns()))
 	for {
 		switch err := rows.Next(values); err {
@@ -155,6 +180,9 @@ func eachRow(rows driver.Rows, each func(scan) error) error {
 			return nil
 		default:
 			return err
+		}
+		if c.utf8 {
+			unescapeAll(values)
 		}
 		err := each(func(dest ...any) error { return assignAll(dest, values) })
 		if err != nil {
@@ -175,11 +203,23 @@ func (c *connection) close() {
 	c.conn.Close()
 }
 
-func named(args []any) []driver.NamedValue {
+// named turns arguments into what drivers take.
+func (c *connection) named(args []any) []driver.NamedValue {
 	values := make([]driver.NamedValue, len(args))
 	for i, arg := range args {
-		if n, ok := arg.(int); ok {
-			arg = int64(n)
+		switch a := arg.(type) {
+		case int:
+			arg = int64(a)
+		case string:
+			if c.utf8 {
+				arg = escape(a)
+			}
+		case []string:
+			if c.utf8 {
+				arg = escapeAll(a)
+			}
+		case escaped:
+			arg = []string(a)
 		}
 		values[i] = driver.NamedValue{Ordinal: i + 1, Value: arg}
 	}
@@ -210,9 +250,11 @@ func assign(dest any, value driver.Value) (ok bool) {
 		n, ok = value.(int64)
 		*d = int(n)
 	case *bool:
-		var n int64
-		n, ok = value.(int64)
-		*d = n != 0
+		if *d, ok = value.(bool); !ok {
+			var n int64
+			n, ok = value.(int64) // products without a type of truth values
+			*d = n != 0
+		}
 	case *string:
 		if *d, ok = value.(string); !ok {
 			var b []byte
@@ -223,6 +265,8 @@ func assign(dest any, value driver.Value) (ok bool) {
 		var b []byte
 		b, ok = value.([]byte)
 		*d = slices.Clone(b) // the driver may use its memory again
+	case *any:
+		*d, ok = value, true
 	case sql.Scanner:
 		ok = d.Scan(value) == nil
 	}

@@ -17,9 +17,10 @@ type name struct {
 func subjectName(subject string) name { return name{"subject", []byte(subject)} }
 func linkName(l store.Link) name      { return name{"link", l[:]} }
 
-// namesOf returns the names under which the record can be revoked, each once.
+// namesOf returns the names under which the record can be revoked, each once;
+// never nil.
 func namesOf(r *store.Record) []name {
-	var names []name
+	names := make([]name, 0, 1+len(r.Links))
 	if r.Subject != "" {
 		names = append(names, subjectName(r.Subject))
 	}
@@ -54,7 +55,7 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Created, er
 }
 
 func (s *Store) create(ctx context.Context, tx tx, c *store.Creation, head []byte, names []name, parts []store.Part) (done store.Created, err error) {
-	if s.dialect.lock != nil {
+	if s.dialect.lock != nil && (len(names) > 0 || c.Replace != nil || !c.Since.IsZero()) {
 		if err := s.dialect.lock(ctx, tx, c.Record.Namespace, names); err != nil {
 			return done, err
 		}
@@ -100,21 +101,17 @@ func (s *Store) overtaken(ctx context.Context, tx tx, c *store.Creation, names [
 	if c.Since.IsZero() {
 		return nil
 	}
-	// Says what store.Creation.Overtook says.
-	const later = ` AND at + CASE WHEN clock = ? THEN 0 ELSE ? END > ?`
-	when := []any{c.Clock, int64(store.ClockSkew), nanos(c.Since)}
+	// Says what store.Creation.Overtook says: later than Since by the same clock,
+	// or by another that may be behind.
+	const later = ` AND at > ? AND (clock <> ? OR at > ?)`
+	when := []any{nanos(c.Since) - int64(store.ClockSkew), c.Clock, nanos(c.Since)}
+	query := `SELECT 1 FROM session_epochs WHERE namespace = ?` + later
+	args := append([]any{c.Record.Namespace}, when...)
 	for _, n := range names {
-		late, err := exists(ctx, tx, `SELECT 1 FROM session_revocations WHERE namespace = ? AND kind = ? AND name = ?`+later,
-			append([]any{c.Record.Namespace, n.kind, n.value}, when...)...)
-		if err != nil {
-			return err
-		}
-		if late {
-			return store.ErrRevoked
-		}
+		query += ` UNION ALL SELECT 1 FROM session_revocations WHERE namespace = ? AND kind = ? AND name = ?` + later
+		args = append(append(args, c.Record.Namespace, n.kind, n.value), when...)
 	}
-	late, err := exists(ctx, tx, `SELECT 1 FROM session_epochs WHERE namespace = ?`+later+` LIMIT 1`,
-		append([]any{c.Record.Namespace}, when...)...)
+	late, err := exists(ctx, tx, query, args...)
 	if err == nil && late {
 		return store.ErrRevoked
 	}
@@ -163,6 +160,10 @@ func (s *Store) overLimit(ctx context.Context, tx tx, c *store.Creation) ([]foun
 
 // ofSubject reads the subject's records that have no tombstone yet.
 func (s *Store) ofSubject(ctx context.Context, tx tx, namespace, subject string) ([]found, error) {
+	if s.dialect.keyFirst {
+		return s.findAll(ctx, tx, namespace, `SELECT s.handle FROM sessions s WHERE s.namespace = ? AND s.ended_at = 0 AND `+
+			bySubject(subject), subject)
+	}
 	return readAll(ctx, tx, namespace, `SELECT `+rowColumns+rowFrom+
 		` WHERE s.namespace = ? AND s.ended_at = 0 AND `+bySubject(subject)+s.dialect.forUpdate, namespace, subject)
 }
@@ -180,15 +181,16 @@ func bySubject(subject string) string {
 // revoked together with everything before does not concern it.
 func (s *Store) insert(ctx context.Context, tx tx, r *store.Record, head []byte) error {
 	n, err := tx.exec(ctx, s.dialect.insert+` INTO sessions (namespace, handle, version, state, subject, role, tenant, `+
-		`created, seen, idle, idle_locks, auth_at, deadline, locked, limit_at, ended_at, cause, ended_by, head, epoch) `+
-		`VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', ?, `+
+		`created, seen, idle, idle_locks, auth_at, deadline, locked, limit_at, ended_at, cause, ended_by, facts, head, epoch) `+
+		`VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', ?, ?, `+
 		`(SELECT COALESCE(MAX(epoch), 0) FROM session_epochs WHERE namespace = ?))`+s.dialect.orIgnore,
 		r.Namespace, r.Handle.String(), int64(r.State), r.Subject, r.Assurance.Role, r.Assurance.Tenant,
 		nanos(r.Created), nanos(r.Seen), int64(r.Idle), flag(r.IdleLocks), nanos(r.Assurance.At),
-		nanos(r.Deadline), flag(r.Locked), nanos(r.Limit), head, r.Namespace)
-	if err == nil && n == 0 {
+		nanos(r.Deadline), flag(r.Locked), nanos(r.Limit), factsOf(r), head, r.Namespace)
+	if err == nil && n == 0 || err != nil && s.dialect.duplicate != nil && s.dialect.duplicate(err) {
 		return store.ErrExists
 	}
+	tx.changed(r.Namespace, r.Handle.String())
 	return err
 }
 

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 )
 
 // groupWriter runs all writing operations on one connection, from one
 // goroutine. It takes whatever is waiting and commits it in one transaction,
 // because the cost of a durable write is the disk's flush, and one flush serves
-// them all. Each operation runs under a savepoint of its own, so that one that
-// fails leaves nothing behind; callers are answered after COMMIT has returned.
+// them all. An operation that fails leaves nothing behind: if it has written
+// before, the transaction is undone and everything run anew, each operation under
+// a savepoint. Callers are answered after COMMIT has returned.
 type groupWriter struct {
 	// connect returns a configured connection.
 	connect func(ctx context.Context) (*connection, error)
@@ -24,137 +24,29 @@ type groupWriter struct {
 	// gate is held while a transaction is open.
 	gate *sync.Mutex
 
+	queue
 	maxBatch int
-	queue    chan *job
-	closing  chan struct{} // closed: no further operations
-	exited   chan struct{} // closed: the goroutine has answered everything it took
-	once     sync.Once
 
 	conn *connection // of the goroutine; nil: has to be connected
 }
 
-// job is one operation on its way through the writer.
-type job struct {
-	run  func(context.Context, tx) error
-	fate atomic.Int32
-	err  error
-	done chan struct{} // closed: err is set
-}
-
-const (
-	jobWaiting int32 = iota
-	jobTaken
-	jobAbandoned
-)
-
-// claim moves the job out of the queue, for running it or for giving it up, and
-// reports whether the caller was first.
-func (j *job) claim(fate int32) bool { return j.fate.CompareAndSwap(jobWaiting, fate) }
-
-func (j *job) answer(err error) {
-	j.err = err
-	close(j.done)
-}
-
 func (w *groupWriter) start(o Options) {
 	w.maxBatch = o.MaxBatch
-	w.queue = make(chan *job, o.MaxQueue)
-	w.closing, w.exited = make(chan struct{}), make(chan struct{})
-	go w.loop()
+	w.queue.start(o.MaxQueue, 1, w.work)
 }
 
-// write implements writer.
-func (w *groupWriter) write(ctx context.Context, run func(context.Context, tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return unavailable(err)
-	}
-	j := &job{run: run, done: make(chan struct{})}
-	select {
-	case <-w.closing: // a select chooses at random, so ask this alone first
-		return unavailable(errClosed)
-	default:
-	}
-	select {
-	case w.queue <- j:
-	case <-ctx.Done():
-		return unavailable(fmt.Errorf("waiting for a place in the queue: %w", ctx.Err()))
-	case <-w.closing:
-		return unavailable(errClosed)
-	}
-	return w.await(ctx, j)
-}
-
-func (w *groupWriter) await(ctx context.Context, j *job) error {
-	select {
-	case <-j.done:
-		return j.err
-	case <-w.exited:
-		if j.claim(jobAbandoned) {
-			return unavailable(errClosed) // it came too late to be drained
-		}
-		<-j.done
-		return j.err
-	case <-ctx.Done():
-	}
-	if j.claim(jobAbandoned) {
-		return unavailable(fmt.Errorf("waiting for the writer: %w", ctx.Err()))
-	}
-	select {
-	case <-j.done:
-		return j.err
-	default:
-		return unknown(fmt.Errorf("%w: %w", errTooLate, ctx.Err()))
-	}
-}
-
-// close implements writer.
-func (w *groupWriter) close(ctx context.Context) error {
-	w.once.Do(func() { close(w.closing) })
-	select {
-	case <-w.exited:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("sqlstore: closing: %w", ctx.Err())
-	}
-}
-
-func (w *groupWriter) loop() {
-	defer close(w.exited)
+func (w *groupWriter) work() {
 	defer func() {
 		if w.conn != nil {
 			w.conn.close()
 		}
 	}()
 	for {
-		select {
-		case j := <-w.queue:
-			w.runBatch(j)
-			continue
-		case <-w.closing:
-		}
-		select {
-		case j := <-w.queue:
-			w.runBatch(j)
-		default:
+		j := w.next()
+		if j == nil {
 			return
 		}
-	}
-}
-
-// gather takes what is waiting behind the first job, without waiting for more.
-func (w *groupWriter) gather(first *job) (batch []*job) {
-	for j := first; ; {
-		if j.claim(jobTaken) {
-			batch = append(batch, j)
-		}
-		if len(batch) >= w.maxBatch {
-			return batch
-		}
-		select {
-		case j = <-w.queue:
-		default:
-			return batch
-		}
+		w.runBatch(j)
 	}
 }
 
@@ -169,11 +61,41 @@ func (w *groupWriter) runBatch(first *job) {
 	// Jobs are taken only now that the lock is ours: until then, a caller that
 	// gives up knows that nothing has happened.
 	err := w.beginAnew(ctx)
-	batch := w.gather(first)
+	batch := gather(w.jobs, first, w.maxBatch, jobCommitted)
 	if err != nil {
 		answerAll(batch, unavailable(err))
 		return
 	}
+	if results, sound := w.runPlainly(ctx, batch); sound {
+		w.commit(ctx, batch, results)
+		return
+	}
+	if _, err := w.conn.exec(ctx, `ROLLBACK`); err != nil {
+		w.drop()
+	}
+	if err := w.beginAnew(ctx); err != nil {
+		answerAll(batch, unavailable(err))
+		return
+	}
+	w.runCarefully(ctx, batch)
+}
+
+// runPlainly runs the jobs without savepoints, which cost as much as a small
+// write. They must be run again if one has left something behind.
+func (w *groupWriter) runPlainly(ctx context.Context, batch []*job) (results []error, sound bool) {
+	results = make([]error, len(batch))
+	for i, j := range batch {
+		w.conn.written = false
+		results[i] = guarded(ctx, w.conn, j.run)
+		if results[i] != nil && (w.conn.written || !contractual(results[i])) {
+			return nil, false
+		}
+	}
+	return results, true
+}
+
+// runCarefully runs each job under a savepoint, and commits.
+func (w *groupWriter) runCarefully(ctx context.Context, batch []*job) {
 	results := make([]error, len(batch))
 	for i, j := range batch {
 		var lost error
@@ -186,12 +108,6 @@ func (w *groupWriter) runBatch(first *job) {
 		}
 	}
 	w.commit(ctx, batch, results)
-}
-
-func answerAll(batch []*job, err error) {
-	for _, j := range batch {
-		j.answer(err)
-	}
 }
 
 // beginAnew begins a transaction, on a new connection if the old one fails.
@@ -226,17 +142,6 @@ func (w *groupWriter) runJob(ctx context.Context, j *job) (err, lost error) {
 	}
 	_, lost = w.conn.exec(ctx, `RELEASE operation`)
 	return err, lost
-}
-
-// guarded turns a panic into an error: here it would end the process, whereas in
-// the caller's goroutine a server would have stopped it at the one request.
-func guarded(ctx context.Context, c *connection, run func(context.Context, tx) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errors.New("panic in an operation") // its text could hold values
-		}
-	}()
-	return run(ctx, c)
 }
 
 // commit ends the transaction and answers the jobs.

@@ -23,7 +23,7 @@ func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
 	query := `SELECT ` + rowColumns + where + ` ORDER BY s.handle LIMIT ?`
 	args = append(args, q.PageSize()+1)
 	var all []found
-	err := s.read(ctx, func(c *connection) (err error) {
+	err := s.read(ctx, func(ctx context.Context, c *connection) (err error) {
 		all, err = readAll(ctx, c, q.Namespace, query, args...)
 		return err
 	})
@@ -49,25 +49,25 @@ func page(all []found, q store.Query) (p store.Page) {
 }
 
 // Count implements [store.Counter].
-func (s *Store) Count(ctx context.Context, q store.Query) (n int, err error) {
+func (s *Store) Count(ctx context.Context, q store.Query) (int, error) {
 	where, args := condition(q)
-	err = s.read(ctx, func(c *connection) error {
-		return readOne(ctx, c, `SELECT COUNT(*)`+where, args, &n)
-	})
-	if err != nil {
-		return 0, worded("counting sessions", err)
-	}
-	return n, nil
+	return s.count(ctx, "counting sessions", `SELECT COUNT(*)`+where, args)
 }
 
 // EstimateAnonymous implements [store.Estimator]. It counts in an index.
-func (s *Store) EstimateAnonymous(ctx context.Context, namespace string) (n int, err error) {
-	err = s.read(ctx, func(c *connection) error {
-		return readOne(ctx, c, `SELECT COUNT(*) FROM sessions WHERE namespace = ? AND ended_at = 0 AND state = ?`,
-			[]any{namespace, int64(store.Anonymous)}, &n)
+func (s *Store) EstimateAnonymous(ctx context.Context, namespace string) (int, error) {
+	return s.count(ctx, "counting visitors' sessions",
+		`SELECT COUNT(*) FROM sessions WHERE namespace = ? AND ended_at = 0 AND state = ?`,
+		[]any{namespace, int64(store.Anonymous)})
+}
+
+func (s *Store) count(ctx context.Context, doing, query string, args []any) (int, error) {
+	var n int
+	err := s.read(ctx, func(ctx context.Context, c *connection) error {
+		return readOne(ctx, c, query, args, &n)
 	})
 	if err != nil {
-		return 0, worded("counting visitors' sessions", err)
+		return 0, worded(doing, err)
 	}
 	return n, nil
 }

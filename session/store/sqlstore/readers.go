@@ -29,9 +29,9 @@ func newReaders(n int, connect func(ctx context.Context) (*connection, error)) *
 	return r
 }
 
-// use runs read on a connection. A connection that fails is replaced, and
+// use implements reader: it runs read on a connection. A connection that fails is replaced, and
 // the read repeated once on the new one.
-func (r *readers) use(ctx context.Context, read func(c *connection) error) error {
+func (r *readers) use(ctx context.Context, read func(ctx context.Context, c *connection) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -55,9 +55,15 @@ func (r *readers) use(ctx context.Context, read func(c *connection) error) error
 	return r.once(ctx, read)
 }
 
+// load implements reader. Reading by key takes microseconds, and where the disk
+// hangs, the end of a context would not help.
+func (r *readers) load(ctx context.Context, l *loading) error {
+	return r.use(ctx, func(_ context.Context, c *connection) error { return l.read(context.Background(), c) })
+}
+
 // once runs read on the connection used last, or on a new one, and keeps it if
 // nothing went wrong.
-func (r *readers) once(ctx context.Context, read func(c *connection) error) error {
+func (r *readers) once(ctx context.Context, read func(ctx context.Context, c *connection) error) error {
 	c := r.pop()
 	if c == nil {
 		var err error
@@ -65,7 +71,7 @@ func (r *readers) once(ctx context.Context, read func(c *connection) error) erro
 			return err
 		}
 	}
-	err := read(c)
+	err := read(ctx, c)
 	if err != nil && !contractual(err) {
 		c.close()
 		return err
@@ -87,7 +93,8 @@ func (r *readers) pop() *connection {
 	return c
 }
 
-// close waits for reads under way and releases the connections.
+// close implements reader: it waits for reads under way and releases the
+// connections.
 func (r *readers) close(ctx context.Context) error {
 	close(r.closing)
 	for range cap(r.slots) {
@@ -106,8 +113,8 @@ func (r *readers) close(ctx context.Context) error {
 // read runs a read, and repeats it while another process holds a lock that
 // stops even readers, which lasts for moments: recovery after a crash, the last
 // checkpoint of the last one to leave.
-func (s *Store) read(ctx context.Context, read func(c *connection) error) error {
-	return patiently(ctx, s.busy, s.dialect.failure, func() error { return s.readers.use(ctx, read) })
+func (s *Store) read(ctx context.Context, read func(ctx context.Context, c *connection) error) error {
+	return patiently(ctx, s.busy, s.dialect.failure, func() error { return s.reader.use(ctx, read) })
 }
 
 // patiently repeats do while it fails because somebody else holds a lock, until

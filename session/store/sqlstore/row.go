@@ -3,6 +3,9 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
 	"time"
 
 	"cloakroom.example/session/store"
@@ -98,6 +101,18 @@ func headOf(r *store.Record) []byte {
 	return h.Append(make([]byte, 0, 512))
 }
 
+// factsOf is a hash of what headOf encodes and a Swap cannot change. Who swaps a
+// record whose hash is that of the row may replace the blob without reading it.
+func factsOf(r *store.Record) int64 {
+	fixed := store.Record{
+		Transport: r.Transport, Assurance: store.Assurance{Methods: r.Assurance.Methods, Level: r.Assurance.Level},
+		Absolute: r.Absolute, First: r.First, Links: r.Links,
+	}
+	h := fnv.New64a()
+	h.Write(fixed.Append(make([]byte, 0, 512)))
+	return int64(h.Sum64())
+}
+
 // readAll reads the rows of a query for rowColumns.
 func readAll(ctx context.Context, tx tx, namespace, query string, args ...any) (all []found, err error) {
 	err = tx.query(ctx, query, args, func(scan scan) error {
@@ -129,9 +144,41 @@ func (s *Store) find(ctx context.Context, tx tx, namespace string, h store.Handl
 	return all[0], nil
 }
 
+// mostFound is how many records are read by one statement of findAll.
+const mostFound = 256
+
+// findAll reads the records whose handles a query finds, in order to change them,
+// in the order of these handles. Some may have ended. The query locks nothing; who
+// calls holds a lock against further records.
+func (s *Store) findAll(ctx context.Context, tx tx, namespace, query string, arg any) (all []found, err error) {
+	var handles []string
+	err = tx.query(ctx, query, []any{namespace, arg}, func(scan scan) error {
+		handles = append(handles, "")
+		return scan(&handles[len(handles)-1])
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(handles)
+	for chunk := range slices.Chunk(handles, mostFound) {
+		args := []any{namespace}
+		for i := range rounded(len(chunk)) {
+			args = append(args, chunk[min(i, len(chunk)-1)])
+		}
+		some, err := readAll(ctx, tx, namespace, `SELECT `+rowColumns+rowFrom+` WHERE s.namespace = ? AND s.handle IN (?`+
+			strings.Repeat(`, ?`, len(args)-2)+`)`+s.dialect.forUpdate, args...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
 // put writes back a record that find has read: all of it if it has become a
 // tombstone, which loses its parts.
 func (s *Store) put(ctx context.Context, tx tx, f *found) error {
+	tx.changed(f.Namespace, f.Handle.String())
 	if !f.Ended() {
 		return s.putLiving(ctx, tx, f)
 	}
@@ -167,6 +214,7 @@ func one(changed int64, err error) error {
 // tighten writes back what a revocation sets that does not end the session. It
 // leaves the blob alone, which may be unreadable.
 func (s *Store) tighten(ctx context.Context, tx tx, f *found) error {
+	tx.changed(f.Namespace, f.Handle.String())
 	_, err := tx.exec(ctx, `UPDATE sessions SET locked = ?, limit_at = ? WHERE namespace = ? AND handle = ?`,
 		flag(f.Locked), nanos(f.Limit), f.Namespace, f.Handle.String())
 	return err

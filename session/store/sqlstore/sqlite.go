@@ -39,7 +39,14 @@ func SQLite() Dialect {
 			`ON CONFLICT DO UPDATE SET at = MAX(at, excluded.at), clock = CASE ` + // as store.Mark.After
 			`WHEN clock = excluded.clock OR excluded.at - at > 2000000000 THEN excluded.clock ` +
 			`WHEN at - excluded.at > 2000000000 THEN clock ELSE -1 END`,
+		due:     "expires_at",
+		noting:  sqliteNoting(),
 		failure: sqliteFailure,
+		migrating: migrating{
+			begin: []string{`BEGIN IMMEDIATE`}, end: `COMMIT`, undo: `ROLLBACK`,
+			exists: `SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'session_migrations') THEN 0 ` +
+				`WHEN EXISTS (SELECT 1 FROM pragma_table_info('session_migrations') WHERE name = 'compatible') THEN 1 ELSE 2 END`,
+		},
 	}
 	d.open = func(ctx context.Context, db *sql.DB, o Options) (engine, error) {
 		return openSQLite(ctx, db, d, o)
@@ -84,7 +91,7 @@ func openSQLite(ctx context.Context, db *sql.DB, d Dialect, o Options) (engine, 
 	patient := func(ctx context.Context, do func() error) error {
 		return patiently(ctx, o.BusyTimeout, d.failure, do)
 	}
-	if err := patient(ctx, func() error { return prepareSQLite(ctx, db, d) }); err != nil {
+	if err := patient(ctx, func() error { return prepareSQLite(ctx, db, d, o) }); err != nil {
 		return engine{}, err
 	}
 	gate := new(sync.Mutex)
@@ -116,7 +123,9 @@ func openSQLite(ctx context.Context, db *sql.DB, d Dialect, o Options) (engine, 
 	w.start(o)
 	return engine{
 		writer: &sqliteWriter{groupWriter: w, checkpoints: c},
-		reader: func(ctx context.Context) (*connection, error) { return connectSQLite(ctx, db, d, readOnly) },
+		reader: newReaders(o.Readers, func(ctx context.Context) (*connection, error) {
+			return connectSQLite(ctx, db, d, readOnly)
+		}),
 	}, nil
 }
 
@@ -139,9 +148,10 @@ func (w *sqliteWriter) close(ctx context.Context) error {
 	}
 }
 
-// prepareSQLite makes the file ready: checked, with a write-ahead log, migrated.
-func prepareSQLite(ctx context.Context, db *sql.DB, d Dialect) error {
-	c, err := newConnection(ctx, db, d.bind)
+// prepareSQLite makes the file ready: checked, with a write-ahead log, its tables
+// up to date.
+func prepareSQLite(ctx context.Context, db *sql.DB, d Dialect, o Options) error {
+	c, err := newConnection(ctx, db, d)
 	if err != nil {
 		return err
 	}
@@ -159,7 +169,7 @@ func prepareSQLite(ctx context.Context, db *sql.DB, d Dialect) error {
 	if _, err := pragma(ctx, c, `synchronous = FULL`); err != nil {
 		return err
 	}
-	return migrate(ctx, c, d, `BEGIN IMMEDIATE`)
+	return ready(ctx, c, d, o)
 }
 
 // onDisk refuses databases that end with the process, or with a connection.
@@ -178,7 +188,7 @@ func onDisk(ctx context.Context, c *connection) error {
 
 // connectSQLite returns a connection configured by the given function.
 func connectSQLite(ctx context.Context, db *sql.DB, d Dialect, configure func(context.Context, *connection) error) (*connection, error) {
-	c, err := newConnection(ctx, db, d.bind)
+	c, err := newConnection(ctx, db, d)
 	if err != nil {
 		return nil, err
 	}

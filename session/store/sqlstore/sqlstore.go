@@ -9,7 +9,8 @@
 //	…
 //	defer s.Close(ctx) // then db.Close()
 //
-// [Open] creates the tables, or brings them up to date. Several processes may
+// [Open] creates the tables, or brings them up to date ([Migrate] and [Check] do
+// and say it for those who deploy in steps). Several processes may
 // use one database at the same time; what one of them changes, the others see
 // with their next call.
 //
@@ -17,8 +18,10 @@
 // in columns that an administrator can read and, to tighten, edit; the rest of
 // the record is one encoded blob. Where both could say something, the column
 // prevails. A row whose blob cannot be decoded is never taken for a missing
-// session: Load and Swap answer an error wrapping [store.ErrFormat], List shows
-// what the columns say, and every revocation still works on it.
+// session: Load answers an error wrapping [store.ErrFormat], and so does a Swap
+// that has to read it; one by somebody who has loaded the same version before puts
+// the blob right. List shows what the columns say, and every revocation still works
+// on it.
 package sqlstore
 
 import (
@@ -38,8 +41,12 @@ type Options struct {
 	// Readers is the number of connections for reading; writing takes two
 	// more. Zero means twice GOMAXPROCS, at least 4.
 	Readers int
+	// Writers is the number of connections for writing, where the engine is
+	// behind a network. Zero means as many as Readers.
+	Writers int
 	// BusyTimeout is how long an operation waits for a lock that another
-	// process holds before it answers [store.ErrUnavailable]. Zero means 5 s.
+	// process holds before it answers [store.ErrUnavailable], and how long one
+	// transaction may take where the engine is behind a network. Zero means 5 s.
 	BusyTimeout time.Duration
 	// MaxBatch is the largest number of operations written in one transaction,
 	// where the dialect groups them (SQLite does). One means a transaction for
@@ -48,14 +55,25 @@ type Options struct {
 	// MaxQueue is how many operations may wait for the writer; those beyond
 	// wait for a place until their context ends. Zero means 4096.
 	MaxQueue int
+	// KeepSchema makes Open refuse tables that are not up to date instead of
+	// migrating them. See [Migrate] and [Check].
+	KeepSchema bool
+	// Push tells other nodes at once what each write has changed, for their
+	// copies (see [store.Watcher]); all nodes on a database must have it if any
+	// keeps copies. Only PostgreSQL needs it: there it costs a notification per
+	// transaction, and transactions end one after the other.
+	Push bool
 }
 
 func (o Options) withDefaults() (Options, error) {
-	if o.Readers < 0 || o.BusyTimeout < 0 || o.MaxBatch < 0 || o.MaxQueue < 0 {
+	if o.Readers < 0 || o.Writers < 0 || o.BusyTimeout < 0 || o.MaxBatch < 0 || o.MaxQueue < 0 {
 		return o, errors.New("sqlstore: an option is negative")
 	}
 	if o.Readers == 0 {
 		o.Readers = max(4, 2*runtime.GOMAXPROCS(0))
+	}
+	if o.Writers == 0 {
+		o.Writers = o.Readers
 	}
 	if o.BusyTimeout == 0 {
 		o.BusyTimeout = 5 * time.Second
@@ -75,8 +93,7 @@ type Store struct {
 	dialect Dialect
 	busy    time.Duration
 	writer  writer
-
-	readers *readers
+	reader  reader
 
 	brief   [4]string // :: number of parts named → statement of Load
 	closing sync.Once
@@ -91,8 +108,9 @@ var (
 	_ store.Estimator = (*Store)(nil)
 )
 
-// Open returns a store on the database, after bringing its tables up to date; a
-// database written by a newer version of this package is refused. The handle
+// Open returns a store on the database, after bringing its tables up to date;
+// tables of a newer version of this package are refused, unless that version has
+// said that this one can work with them. The handle
 // should be the store's own: Open sets the size of its connection pool. It
 // remains the caller's to close, after [Store.Close].
 func Open(ctx context.Context, db *sql.DB, d Dialect, o Options) (*Store, error) {
@@ -103,12 +121,12 @@ func Open(ctx context.Context, db *sql.DB, d Dialect, o Options) (*Store, error)
 	if d.open == nil {
 		return nil, errors.New("sqlstore: no dialect given")
 	}
-	db.SetMaxOpenConns(o.Readers + 2)
+	db.SetMaxOpenConns(o.Readers + max(o.Writers, 2) + 1)
 	e, err := d.open(ctx, db, o)
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: opening %s database: %w", d.name, err)
 	}
-	s := &Store{dialect: d, busy: o.BusyTimeout, writer: e.writer, readers: newReaders(o.Readers, e.reader)}
+	s := &Store{dialect: d, busy: o.BusyTimeout, writer: e.writer, reader: e.reader}
 	for n := range s.brief {
 		s.brief[n] = briefQuery(n)
 	}
@@ -122,7 +140,7 @@ func Open(ctx context.Context, db *sql.DB, d Dialect, o Options) (*Store, error)
 func (s *Store) Close(ctx context.Context) error {
 	s.closing.Do(func() {
 		// Readers first: the last checkpoint waits for nobody.
-		s.closed = errors.Join(s.readers.close(ctx), s.writer.close(ctx))
+		s.closed = errors.Join(s.reader.close(ctx), s.writer.close(ctx))
 	})
 	return s.closed
 }

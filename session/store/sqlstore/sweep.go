@@ -17,11 +17,11 @@ const sweepChunk = 64
 func (s *Store) Sweep(ctx context.Context, sw store.Sweeping) (store.Swept, error) {
 	before, most := sw.Limits()
 	var swept store.Swept
-	for carried := 0; ; {
+	for carried, postponed := 0, 0; ; {
 		c := chunk{
 			namespace: sw.Namespace, now: sw.Now, before: before,
 			carry:  min(sweepChunk, most-carried),
-			expire: min(sweepChunk, most-len(swept.Expired)),
+			expire: min(sweepChunk, most-len(swept.Expired)-postponed),
 			remove: min(sweepChunk, most-swept.Removed),
 		}
 		var done chunkDone
@@ -32,7 +32,7 @@ func (s *Store) Sweep(ctx context.Context, sw store.Sweeping) (store.Swept, erro
 		if err != nil {
 			return swept, err
 		}
-		carried += done.carried
+		carried, postponed = carried+done.carried, postponed+done.postponed
 		swept.Expired = append(swept.Expired, done.expired...)
 		swept.Removed += done.removed
 		swept.More = done.more
@@ -50,11 +50,12 @@ type chunk struct {
 }
 
 type chunkDone struct {
-	carried int // sessions of older epochs
-	expired []store.Record
-	removed int
-	more    bool // there is more work
-	again   bool // and some of it is within the bounds
+	carried   int // sessions of older epochs
+	expired   []store.Record
+	postponed int // sessions that were used before they would have expired
+	removed   int
+	more      bool // there is more work
+	again     bool // and some of it is within the bounds
 }
 
 // left notes that there is more to do than n.
@@ -112,12 +113,16 @@ func (s *Store) carryOver(ctx context.Context, tx tx, c chunk, current int64, do
 // expire ends sessions of the current epoch that have expired.
 func (s *Store) expire(ctx context.Context, tx tx, c chunk, current int64, done *chunkDone) error {
 	out, err := s.due(ctx, tx, c.namespace, c.expire, done,
-		`s.epoch = ? AND s.expires_at > 0 AND s.expires_at <= ?`, current, nanos(c.now))
+		`s.epoch = ? AND s.`+s.dialect.due+` > 0 AND s.`+s.dialect.due+` <= ?`, current, nanos(c.now))
 	if err != nil {
 		return err
 	}
 	for i := range out {
 		if !out[i].Revoke(store.Revocation{OnlyExpired: true, Now: c.now}) {
+			if err := s.postpone(ctx, tx, &out[i]); err != nil {
+				return err
+			}
+			done.postponed++
 			continue
 		}
 		if err := s.put(ctx, tx, &out[i]); err != nil {
@@ -128,12 +133,21 @@ func (s *Store) expire(ctx context.Context, tx tx, c chunk, current int64, done 
 	return nil
 }
 
+// postpone notes when to look again after a session that was used since.
+func (s *Store) postpone(ctx context.Context, tx tx, f *found) error {
+	if s.dialect.requeue == "" {
+		return nil
+	}
+	_, err := tx.exec(ctx, s.dialect.requeue, f.Namespace, f.Handle.String())
+	return err
+}
+
 // due reads at most n living records that meet the condition, and notes whether
 // there are more.
 func (s *Store) due(ctx context.Context, tx tx, namespace string, n int, done *chunkDone, condition string, args ...any) ([]found, error) {
 	args = append(append([]any{namespace}, args...), n+1)
 	all, err := readAll(ctx, tx, namespace, `SELECT `+rowColumns+rowFrom+
-		` WHERE s.namespace = ? AND s.ended_at = 0 AND `+condition+` LIMIT ?`+s.dialect.forUpdate, args...)
+		` WHERE s.namespace = ? AND s.ended_at = 0 AND `+condition+` LIMIT ?`+s.dialect.skipLocked, args...)
 	if len(all) > n {
 		all = all[:n]
 		done.left(n)
@@ -157,13 +171,14 @@ func (s *Store) remove(ctx context.Context, tx tx, c chunk, done *chunkDone) err
 				return err
 			}
 		}
+		tx.changed(c.namespace, h)
 		done.removed++
 	}
 	return nil
 }
 
 func (s *Store) old(ctx context.Context, tx tx, c chunk) (handles []string, err error) {
-	err = tx.query(ctx, `SELECT handle FROM sessions WHERE namespace = ? AND ended_at <> 0 AND ended_at < ? LIMIT ?`,
+	err = tx.query(ctx, `SELECT s.handle FROM sessions s WHERE s.namespace = ? AND s.ended_at <> 0 AND s.ended_at < ? LIMIT ?`+s.dialect.skipLocked,
 		[]any{c.namespace, nanos(c.before), c.remove + 1}, func(scan scan) error {
 			handles = append(handles, "")
 			return scan(&handles[len(handles)-1])
@@ -178,8 +193,10 @@ func (s *Store) forget(ctx context.Context, tx tx, c chunk, current int64, allCa
 	if err := s.forgetNames(ctx, tx, c, done); err != nil || !allCarried {
 		return err
 	}
-	_, err := tx.exec(ctx, `DELETE FROM session_epochs WHERE namespace = ? AND at < ? AND epoch < ?`,
-		c.namespace, nanos(c.before), current)
+	// Others may hold sessions of older epochs, so that they were left out.
+	_, err := tx.exec(ctx, `DELETE FROM session_epochs WHERE namespace = ? AND at < ? AND epoch < ? `+
+		`AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.namespace = ? AND s.ended_at = 0 AND s.epoch < ?)`,
+		c.namespace, nanos(c.before), current, c.namespace, current)
 	return err
 }
 
@@ -203,7 +220,7 @@ func (s *Store) forgetNames(ctx context.Context, tx tx, c chunk, done *chunkDone
 }
 
 func (s *Store) oldNames(ctx context.Context, tx tx, c chunk) (names []name, err error) {
-	err = tx.query(ctx, `SELECT kind, name FROM session_revocations WHERE namespace = ? AND at < ? LIMIT ?`,
+	err = tx.query(ctx, `SELECT s.kind, s.name FROM session_revocations s WHERE s.namespace = ? AND s.at < ? LIMIT ?`+s.dialect.skipLocked,
 		[]any{c.namespace, nanos(c.before), sweepChunk + 1}, func(scan scan) error {
 			names = append(names, name{})
 			n := &names[len(names)-1]

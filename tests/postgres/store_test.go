@@ -1,0 +1,34 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"cloakroom.example/session/store"
+	"cloakroom.example/session/store/sqlstore"
+	"cloakroom.example/session/store/storetest"
+)
+
+// opened remembers on which database a store was opened.
+type opened struct {
+	*sqlstore.Store
+	url string
+}
+
+// TestConformance runs the suite that every store passes.
+func TestConformance(t *testing.T) {
+	openURL := func(t testing.TB, url string) store.Store {
+		return opened{open(t, url, sqlstore.Options{}), url}
+	}
+	storetest.Run(t, storetest.Harness{
+		Open: func(t testing.TB) store.Store { return openURL(t, database(t)) },
+		// The server dies a sudden death; the first store stays open.
+		Reopen: func(t testing.TB, s store.Store) store.Store {
+			server.Kill()
+			if err := server.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return openURL(t, s.(opened).url)
+		},
+		Second: func(t testing.TB, s store.Store) store.Store { return openURL(t, s.(opened).url) },
+	})
+}
