@@ -21,6 +21,8 @@ type accountData struct {
 	Sessions         []sessionLine
 	More             int  // sessions that are not shown
 	Factor           bool // there is a second factor
+	Kept             bool // this browser is kept signed in
+	Restored         bool // and this session was made by that
 	Proven           bool // this session has shown it
 }
 
@@ -39,7 +41,9 @@ func (s *Shop) account(w http.ResponseWriter, r *http.Request) {
 	now := s.now()
 	s.show(w, r, http.StatusOK, "account", page{Title: "Your account", Data: accountData{
 		Ticket:   known.Handle.String(),
-		Since:    known.Created.Local(),
+		Since:    since(known).Local(),
+		Kept:     !known.Series.IsZero(),
+		Restored: known.Restored,
 		How:      howText(known.Assurance.Methods),
 		Role:     known.Assurance.Role,
 		Level:    known.Assurance.Level,
@@ -48,6 +52,15 @@ func (s *Shop) account(w http.ResponseWriter, r *http.Request) {
 		Sessions: lines, More: more,
 		Factor: s.accounts.hasFactor(known.Subject), Proven: !s.owesCode(session.From(r.Context())),
 	}})
+}
+
+// since returns when a user has signed in himself. His browser may have come back
+// since then.
+func since(known session.Snapshot) time.Time {
+	if known.Restored {
+		return known.Assurance.At
+	}
+	return known.Created
 }
 
 // howText says in words how somebody has authenticated.
@@ -59,6 +72,8 @@ func howText(methods []string) string {
 			method = "password"
 		case "otp":
 			method = "code"
+		case session.MethodRemember:
+			method = "being kept signed in"
 		}
 		words = append(words, method)
 	}

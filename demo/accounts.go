@@ -115,6 +115,16 @@ func (a *accounts) check(ctx context.Context, name, password string) (Account, b
 	return a.all[a.indexLocked(name)], true
 }
 
+// find returns the account of a name.
+func (a *accounts) find(name string) (Account, bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if i := a.indexLocked(name); i >= 0 {
+		return a.all[i], true
+	}
+	return Account{}, false
+}
+
 func (a *accounts) indexLocked(name string) int {
 	return slices.IndexFunc(a.all, func(account Account) bool { return account.Name == name })
 }

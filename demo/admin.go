@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"cloakroom.example/plain"
 	"cloakroom.example/session"
 )
 
@@ -48,6 +49,9 @@ func (s *Shop) checkAdmin(r *http.Request) error {
 	known, ok := current.Snapshot()
 	if !ok || known.Assurance.Role != adminRole {
 		return errStaffOnly // before asking for a password that would not help
+	}
+	if known.Restored {
+		return session.ErrStale // and of the code afterwards
 	}
 	if s.owesCode(current) {
 		return errNoCode
@@ -135,9 +139,9 @@ func newHappening(e session.Event) happening {
 		h.From = e.Addr.String()
 	}
 	if e.Agent != "" {
-		h.Device = agentName(e.Agent)
+		h.Device = plain.Agent(e.Agent)
 	}
-	if !e.Handle.IsZero() {
+	if !e.Handle.IsZero() && !ofLogin(e) {
 		h.Handle = e.Handle.String()
 	}
 	return h
@@ -153,6 +157,8 @@ func adminEventText(e session.Event) (what, reason string) {
 		return eventText(e), ""
 	}
 	switch {
+	case e.Type == session.EventForgotten:
+		return "no longer kept signed in", reason
 	case e.Type == session.EventExpired:
 		return "forced to sign out", reason
 	case e.Type == session.EventRevoked && e.Subject != "":
@@ -164,10 +170,20 @@ func adminEventText(e session.Event) (what, reason string) {
 	return eventText(e), reason
 }
 
+// ofLogin reports whether an event is about somebody being kept signed in: its handle
+// is not that of a session.
+func ofLogin(e session.Event) bool {
+	switch e.Type {
+	case session.EventRemembered, session.EventRestored, session.EventForgotten:
+		return true
+	}
+	return e.Type == session.EventReuse && e.Cause == session.MethodRemember
+}
+
 // initiatorText says who has caused an event.
 func initiatorText(e session.Event) string {
 	switch e.Type {
-	case session.EventExpired, session.EventLocked, session.EventReuse, session.EventDropped:
+	case session.EventExpired, session.EventLocked, session.EventReuse, session.EventDropped, session.EventForgotten:
 		if e.Initiator == "" {
 			return "the shop"
 		}
@@ -186,7 +202,7 @@ func initiatorText(e session.Event) string {
 func isBad(e session.Event) bool {
 	switch e.Type {
 	case session.EventCreated, session.EventRenewed, session.EventExpired, session.EventLogout, session.EventLocked,
-		session.EventRevoked:
+		session.EventRevoked, session.EventRemembered, session.EventRestored, session.EventForgotten:
 		return false
 	}
 	return true
@@ -201,5 +217,5 @@ func legible(text string) string {
 	if len(text) > maxLegible {
 		text = strings.ToValidUTF8(text[:maxLegible], "") + "…"
 	}
-	return printable(text)
+	return plain.Text(text)
 }

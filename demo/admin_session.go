@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"cloakroom.example/plain"
 	"cloakroom.example/session"
 	"cloakroom.example/session/store"
 )
@@ -50,7 +51,7 @@ func (s *Shop) newAdminLine(r *store.Record, own session.Handle, now time.Time) 
 	l.Locked = l.Locked && l.Alive
 	l.State, l.half = stateText(r, now), r.State == store.Pending
 	first, last := s.clientsOf(r)
-	l.Device = agentName(last.Agent)
+	l.Device = plain.Agent(last.Agent)
 	for _, c := range []session.Client{first, last} {
 		if c.Addr.IsValid() {
 			l.Addr, l.addrs = c.Addr.String(), append(l.addrs, c.Addr)

@@ -91,7 +91,7 @@ func (s *Shop) confirm(w http.ResponseWriter, r *http.Request) {
 		s.showConfirm(w, r, refused.status, next, refused.text)
 		return
 	}
-	if err := s.sessions.Reauthenticate(r.Context(), "pwd"); err != nil {
+	if err := s.reauthenticate(r); err != nil {
 		s.denied(w, r, err)
 		return
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
+	"cloakroom.example/plain"
 	"cloakroom.example/session"
 )
 
@@ -55,12 +55,12 @@ func (l *eventLog) line(at time.Time, what, who, ticket string, addr netip.Addr,
 		from = addr.String()
 	}
 	if agent != "" {
-		agent = agentName(agent)
+		agent = plain.Agent(agent)
 	}
 	text := fmt.Sprintf("%s  %-24s  %-6s  %-15s  %-15s  %s", at.Local().Format(time.TimeOnly), what, who, ticket, from, agent)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fmt.Fprintln(l.w, strings.TrimRight(printable(text), " "))
+	fmt.Fprintln(l.w, strings.TrimRight(plain.Text(text), " "))
 }
 
 // eventText says in a few words what happened.
@@ -72,6 +72,8 @@ func eventText(e session.Event) string {
 			return "signed in"
 		case "pending":
 			return "password right, code owed"
+		case session.MethodRemember:
+			return "signed in, as kept"
 		}
 		return "new visitor"
 	case session.EventRenewed:
@@ -93,7 +95,13 @@ func eventText(e session.Event) string {
 	case session.EventUseAfterExpire:
 		return "old ticket shown: " + e.Cause
 	case session.EventReuse:
-		return "STOLEN TICKET, ended"
+		return choose(e.Cause == session.MethodRemember, "STOLEN LOGIN, forgotten", "STOLEN TICKET, ended")
+	case session.EventRemembered:
+		return "kept signed in"
+	case session.EventRestored:
+		return "came back by itself"
+	case session.EventForgotten:
+		return "not kept: " + e.Cause
 	case session.EventUnknownToken:
 		return "refused ticket: " + e.Cause
 	case session.EventCookieConflict:
@@ -119,42 +127,4 @@ func choose[T any](first bool, a, b T) T {
 		return a
 	}
 	return b
-}
-
-// printable replaces what a terminal would obey.
-func printable(text string) string {
-	return strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) {
-			return '?'
-		}
-		return c
-	}, text)
-}
-
-// agentName says in our own words which browser it is. It is a courtesy: agents
-// say what they like.
-func agentName(agent string) string {
-	find := func(names ...[2]string) string {
-		for _, n := range names {
-			if strings.Contains(agent, n[0]) {
-				return n[1]
-			}
-		}
-		return ""
-	}
-	// The order counts: most browsers also claim to be others.
-	browser := find([2]string{"Firefox/", "Firefox"}, [2]string{"FxiOS/", "Firefox"}, [2]string{"Edg", "Edge"},
-		[2]string{"OPR/", "Opera"}, [2]string{"SamsungBrowser/", "Samsung Internet"}, [2]string{"CriOS/", "Chrome"},
-		[2]string{"Chrome/", "Chrome"}, [2]string{"Safari/", "Safari"}, [2]string{"curl/", "curl"},
-		[2]string{"Go-http-client/", "Go program"})
-	system := find([2]string{"Android", "Android"}, [2]string{"iPhone", "iPhone"}, [2]string{"iPad", "iPad"},
-		[2]string{"Windows", "Windows"}, [2]string{"Mac OS X", "macOS"},
-		[2]string{"CrOS", "ChromeOS"}, [2]string{"Linux", "Linux"})
-	switch {
-	case browser == "":
-		return "unknown browser"
-	case system == "":
-		return browser
-	}
-	return browser + " on " + system
 }

@@ -17,6 +17,7 @@ const signedOutParam = "signed-out"
 type loginData struct {
 	Username string
 	Next     string
+	Remember bool // the box is ticked
 	Wrong    bool
 	Wait     string // until the next attempt, if there were too many
 }
@@ -37,6 +38,7 @@ func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 	form := loginData{
 		Username: strings.ToLower(strings.TrimSpace(r.PostFormValue("username"))),
 		Next:     localPath(r.PostFormValue("next")),
+		Remember: wantsRemembering(r),
 	}
 	if len(form.Username) > maxUsername {
 		form.Username = "" // longer than any name, and not worth showing again
@@ -59,11 +61,11 @@ func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 	}
 	forgive()
 	if s.accounts.hasFactor(account.Name) {
-		s.askCode(w, r, account, form.Next)
+		s.askCode(w, r, account, form)
 		return
 	}
 	err := s.sessions.Login(r.Context(), session.Identity{
-		Subject: account.Name, Role: account.Role, Methods: []string{"pwd"}, Level: levelPassword,
+		Subject: account.Name, Role: account.Role, Methods: []string{"pwd"}, Level: levelPassword, Remember: form.Remember,
 	})
 	s.welcome(w, r, account.Name, form.Next, err)
 }

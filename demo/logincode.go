@@ -10,15 +10,16 @@ import (
 
 // askCode notes that somebody knows the password, and asks for the code. Until
 // that comes, there is no login: not even a session that could be taken for one.
-func (s *Shop) askCode(w http.ResponseWriter, r *http.Request, account Account, next string) {
+func (s *Shop) askCode(w http.ResponseWriter, r *http.Request, account Account, form loginData) {
 	err := s.sessions.LoginPending(r.Context(), session.Identity{
 		Subject: account.Name, Role: account.Role, Methods: []string{"pwd"}, Level: levelPassword,
+		Remember: form.Remember, // once the login is complete
 	})
 	if err != nil {
 		s.denied(w, r, err)
 		return
 	}
-	http.Redirect(w, r, "/login/code?"+url.Values{"next": {next}}.Encode(), http.StatusSeeOther)
+	http.Redirect(w, r, "/login/code?"+url.Values{"next": {form.Next}}.Encode(), http.StatusSeeOther)
 }
 
 // loginCodeForm asks who knows the password for a code.

@@ -47,7 +47,7 @@ func (s *Shop) changePassword(w http.ResponseWriter, r *http.Request) {
 	// changes before the others end, or somebody could sign in with the old
 	// one in between; a login that is under way is refused by RevokeOthers.
 	if err == nil {
-		err = s.sessions.Reauthenticate(r.Context(), "pwd")
+		err = s.reauthenticate(r)
 	}
 	if err == nil && !s.accounts.replace(subject, old, hash) {
 		err = fmt.Errorf("changing the password: %w", session.ErrConflict)
@@ -57,7 +57,7 @@ func (s *Shop) changePassword(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.log.note("password changed", subject, r)
-	n, err := s.sessions.RevokeOthers(r.Context())
+	n, err := s.revokeOthers(r)
 	if err != nil {
 		s.problem(w, session.Status(err), "Your password is changed, but…",
 			"Your new password counts from now on. We could not end your other sessions, though: "+

@@ -42,10 +42,13 @@ type Options struct {
 	// Zero means 10, the least that OWASP advises: the passwords here are 64
 	// random bits, whose hashes are never stored.
 	HashCost int
-	// Database is the SQLite database behind Store, for the attacks on it that
+	// Database is the SQL database behind Store, for the attacks on it that
 	// visitors can run: by another handle than that of Store, which may keep all
 	// of its connections. If nil, those are not offered.
 	Database *sql.DB
+	// Engine says what Store keeps the sessions in: one of the engines of this
+	// package. If empty, it is SQLite with a Database, and memory without.
+	Engine string
 	// Now is the clock. If nil, [time.Now].
 	Now func() time.Time
 }
@@ -93,6 +96,8 @@ func New(o Options) (*Shop, error) {
 		Keys:   o.Keys,
 		Limits: o.Limits,
 		Skip:   isStatic,
+		// For those who tick the box.
+		Remember: session.Remember{Readmit: s.readmit},
 		// What a page asks by itself keeps no session alive.
 		NotActivity: isState,
 		Now:         s.now,

@@ -3,6 +3,7 @@ package demo
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"cloakroom.example/session"
@@ -35,8 +36,9 @@ func (s *Shop) owesCode(current *session.Session) bool {
 // raised here, when that matters, instead of being ended.
 func (s *Shop) requireFactor(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.owesCode(session.From(r.Context())) {
-			askFor(w, r, "/account/code")
+		current := session.From(r.Context())
+		if s.owesCode(current) {
+			askFor(w, r, choose(isRestored(current), "/account/confirm", "/account/code"))
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -48,6 +50,10 @@ func (s *Shop) requireFactor(next http.Handler) http.Handler {
 func (s *Shop) stepUpForm(w http.ResponseWriter, r *http.Request) {
 	if !s.owesCode(session.From(r.Context())) {
 		http.Redirect(w, r, "/account", http.StatusSeeOther)
+		return
+	}
+	if isRestored(session.From(r.Context())) { // a code alone would be one factor
+		http.Redirect(w, r, "/account/confirm?"+url.Values{"next": {r.URL.Query().Get("next")}}.Encode(), http.StatusSeeOther)
 		return
 	}
 	s.showStepUp(w, r, http.StatusOK, r.URL.Query().Get("next"), "")
@@ -62,6 +68,10 @@ func (s *Shop) showStepUp(w http.ResponseWriter, r *http.Request, status int, ne
 // stepUp raises the session of who has shown the second factor, and goes on.
 func (s *Shop) stepUp(w http.ResponseWriter, r *http.Request) {
 	next, subject := r.PostFormValue("next"), session.From(r.Context()).Subject()
+	if isRestored(session.From(r.Context())) {
+		s.denied(w, r, session.ErrStale)
+		return
+	}
 	id, refused := s.proveCode(r, subject)
 	if errors.Is(refused, errNoFactor) {
 		s.goOn(w, r, next) // switched off meanwhile: there is nothing to show

@@ -10,14 +10,56 @@ import (
 )
 
 // The laboratory's way into the database, past the session library, as a thief
-// would have it.
+// would have it. The tables are the same in all SQL databases.
+
+// The engines that a shop can keep its sessions in.
+const (
+	EngineMemory     = "memory"
+	EngineSQLite     = "sqlite"
+	EnginePostgreSQL = "postgres"
+	EngineMySQL      = "mysql"
+	EngineRedis      = "redis"
+)
+
+// elsewhere says why the laboratory cannot get at the rows of a database.
+func (l *lab) elsewhere() string {
+	switch {
+	case l.copies:
+		return "This shop keeps copies of its sessions near, and an edited row would only be seen when the session changes."
+	case l.engine == EngineRedis:
+		return "This shop keeps its sessions in Redis, which has no rows."
+	}
+	return "This shop was started without a database: its sessions are in its memory, where nobody else can write."
+}
+
+// closed says why an attack cannot be run, or nothing if it can.
+func (l *lab) closed(a *attack) string {
+	if !a.Database || l.database != nil {
+		return ""
+	}
+	return l.elsewhere()
+}
+
+// bind rewrites the ? of a statement into what the database expects.
+func (l *lab) bind(query string) string {
+	if l.engine != EnginePostgreSQL {
+		return query
+	}
+	for n := 1; strings.Contains(query, "?"); n++ {
+		query = strings.Replace(query, "?", fmt.Sprint("$", n), 1)
+	}
+	return query
+}
 
 // lateBy is more than the time for which late requests are refused quietly.
 const lateBy = time.Minute
 
 // value returns what a column says about a session.
 func (l *lab) value(ctx context.Context, h session.Handle, column string) (value any, err error) {
-	err = l.database.QueryRowContext(ctx, `SELECT `+column+` FROM sessions WHERE namespace = '' AND handle = ?`, h.String()).Scan(&value)
+	err = l.database.QueryRowContext(ctx, l.bind(`SELECT `+column+` FROM sessions WHERE namespace = '' AND handle = ?`), h.String()).Scan(&value)
+	if text, ok := value.([]byte); ok {
+		value = string(text) // how MySQL answers
+	}
 	return value, err
 }
 
@@ -64,10 +106,12 @@ func (l *lab) exec(ctx context.Context, query string, args ...any) (changed int6
 		return 0, err
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, `PRAGMA busy_timeout = 2000`); err != nil {
-		return 0, err
+	if l.engine == EngineSQLite {
+		if _, err := conn.ExecContext(ctx, `PRAGMA busy_timeout = 2000`); err != nil {
+			return 0, err
+		}
 	}
-	done, err := conn.ExecContext(ctx, query, args...)
+	done, err := conn.ExecContext(ctx, l.bind(query), args...)
 	if err != nil {
 		return 0, err
 	}
@@ -111,7 +155,7 @@ func (l *lab) rows(ctx context.Context, h session.Handle, subject string) (all [
 
 // table returns the rows of one query, or one without cells if there is none.
 func (l *lab) table(ctx context.Context, name, query string, args ...any) (all []tableRow, err error) {
-	rows, err := l.database.QueryContext(ctx, query, args...)
+	rows, err := l.database.QueryContext(ctx, l.bind(query), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +191,9 @@ const shownBytes = 48
 // hexadecimal.
 func newCell(column string, value any) cell {
 	c := cell{Column: column, About: about(column)}
+	if text, ok := value.([]byte); ok && isText(column) {
+		value = string(text) // MySQL keeps texts as bytes
+	}
 	switch v := value.(type) {
 	case []byte:
 		c.raw = v
@@ -163,6 +210,15 @@ func newCell(column string, value any) cell {
 		c.raw = []byte(c.Text)
 	}
 	return c
+}
+
+// isText reports whether a column holds what people can read.
+func isText(column string) bool {
+	switch column {
+	case "namespace", "handle", "subject", "role", "tenant", "cause", "ended_by", "kind":
+		return true
+	}
+	return false
 }
 
 // about says what a column holds, of those that the thief will look at.

@@ -39,7 +39,9 @@ type lab struct {
 	shop     *Shop
 	attacks  []*attack
 	store    store.Store
-	database *sql.DB // nil if the sessions are in memory
+	database *sql.DB // nil if there is none, or if editing it has no effect at once
+	engine   string
+	copies   bool // the store answers from copies, which know of no edits
 	logger   *slog.Logger
 	// front is nil. Tests put a shop with bad sessions there, to see that the
 	// laboratory notices.
@@ -67,9 +69,15 @@ type shelf struct {
 
 func newLab(s *Shop, o Options) *lab {
 	l := &lab{
-		shop: s, attacks: attacks(), store: s.store, database: o.Database, logger: o.Logger,
+		shop: s, attacks: attacks(), store: s.store, database: o.Database, engine: o.Engine, logger: o.Logger,
 		patience: runTime, seed: maphash.MakeSeed(), slots: make(chan struct{}, runsAtOnce),
 		busy: make(map[owner]bool), results: make(map[owner]*shelf),
+	}
+	if l.engine == "" {
+		l.engine = choose(l.database == nil, EngineMemory, EngineSQLite)
+	}
+	if c, ok := l.store.(store.Copier); ok && c.ServesCopies() {
+		l.database, l.copies = nil, true
 	}
 	if l.logger == nil {
 		l.logger = slog.Default()
@@ -81,10 +89,6 @@ func newLab(s *Shop, o Options) *lab {
 func (l *lab) find(name string) int {
 	return slices.IndexFunc(l.attacks, func(a *attack) bool { return a.Name == name })
 }
-
-// closed reports whether an attack cannot be run, because the sessions are not in
-// a database.
-func (l *lab) closed(a *attack) bool { return a.Database && l.database == nil }
 
 // ownerOf returns who makes a request. Form tokens have proved that there is one
 // of the two.

@@ -21,7 +21,7 @@ type tryData struct {
 type tryLine struct {
 	*attack
 	Result *result // nil if it has not run lately
-	Closed bool    // it cannot be run here
+	Closed string  // why it cannot be run here, if so
 }
 
 // attackData is what the page of one attack shows.
@@ -104,7 +104,7 @@ func (s *Shop) runThem(w http.ResponseWriter, r *http.Request, all []*attack, th
 	ctx, cancel := context.WithTimeout(r.Context(), 2*s.lab.patience)
 	defer cancel()
 	for _, a := range all {
-		if s.lab.closed(a) {
+		if s.lab.closed(a) != "" {
 			continue
 		}
 		if res := s.lab.try(r.WithContext(ctx), a); r.Context().Err() == nil {

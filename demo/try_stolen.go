@@ -112,7 +112,7 @@ func (l loot) hold(b []byte) bool {
 func (r *run) steal(h session.Handle) (l loot) {
 	defer func() { r.steps[len(r.steps)-1].Rows = l.rows }()
 	if r.lab.database == nil {
-		r.step("This shop was started without a database: its sessions are in its memory. There, this is what the session store holds of your session.")
+		r.step(r.lab.elsewhere() + " This is what the session store holds of your session there.")
 		record, err := r.lab.store.Load(r.ctx, store.Key{Handle: h}, []string{"app"})
 		if err != nil {
 			r.fail(fmt.Errorf("loading the record: %w", err))

@@ -181,10 +181,10 @@ func TestTryWithoutDatabase(t *testing.T) {
 	w := openWith(t, t.TempDir(), func(o *demo.Options) { o.Store, o.Database = nil, nil })
 	v := w.visitor(t)
 	v.post("/try").wantTo(t, "/try")
-	v.get("/try").want(t, 200, "7 of 7 refused", "Needs a database")
+	v.get("/try").want(t, 200, "7 of 7 refused", "Needs a database", "its sessions are in its memory")
 	v.post("/try/tampered-row").wantTo(t, "/try/tampered-row")
 	page := v.get("/try/tampered-row")
-	page.want(t, 200, "started without one")
+	page.want(t, 200, "started without a database")
 	if strings.Contains(page.text, "outcome") || strings.Contains(page.text, "Run it") {
 		t.Errorf("an attack on the database is offered:\n%s", page.text)
 	}

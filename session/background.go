@@ -84,8 +84,16 @@ func (m *Manager) sweep(ctx context.Context) {
 	if !ok {
 		return
 	}
+	m.sweepAll(ctx, sweeper, m.cfg.Namespace, EventExpired)
+	if m.cfg.Remember.on() {
+		m.sweepAll(ctx, sweeper, m.series, EventForgotten)
+	}
+}
+
+// sweepAll sweeps one namespace, whose expiries go by the given name.
+func (m *Manager) sweepAll(ctx context.Context, sweeper store.Sweeper, namespace, event string) {
 	for ctx.Err() == nil {
-		done, err := m.sweepOnce(ctx, sweeper)
+		done, err := m.sweepOnce(ctx, sweeper, namespace)
 		if err != nil {
 			m.emit(nil, Event{Type: EventStoreFailed, Cause: err.Error()})
 			return
@@ -93,7 +101,7 @@ func (m *Manager) sweep(ctx context.Context) {
 		for i := range done.Expired {
 			r := &done.Expired[i]
 			m.channels.end(r.Handle)
-			m.emit(nil, Event{Type: EventExpired, Handle: r.Handle, Subject: r.Subject, Cause: r.End.Cause})
+			m.emit(nil, Event{Type: event, Handle: r.Handle, Subject: r.Subject, Cause: r.End.Cause})
 		}
 		if !done.More {
 			return
@@ -104,10 +112,10 @@ func (m *Manager) sweep(ctx context.Context) {
 	}
 }
 
-func (m *Manager) sweepOnce(ctx context.Context, sweeper store.Sweeper) (store.Swept, error) {
+func (m *Manager) sweepOnce(ctx context.Context, sweeper store.Sweeper, namespace string) (store.Swept, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.StoreTimeout)
 	defer cancel()
-	done, err := sweeper.Sweep(ctx, store.Sweeping{Namespace: m.cfg.Namespace, Now: m.now(), Max: sweepMost})
+	done, err := sweeper.Sweep(ctx, store.Sweeping{Namespace: namespace, Now: m.now(), Max: sweepMost})
 	return done, fromStore("sweeping", err)
 }
 

@@ -236,7 +236,9 @@ func (w *world) routes() {
 		reply(rw, nil, s.Subject()+"|"+strings.Join(items, ",")+"|"+text)
 	})
 	w.mux.HandleFunc("POST /login", func(rw http.ResponseWriter, r *http.Request) {
-		reply(rw, w.Login(r.Context(), session.Identity{Subject: r.FormValue("user"), Methods: []string{"pwd"}, Role: r.FormValue("role")}), "ok")
+		reply(rw, w.Login(r.Context(), session.Identity{
+			Subject: r.FormValue("user"), Methods: []string{"pwd"}, Role: r.FormValue("role"), Remember: r.FormValue("remember") != "",
+		}), "ok")
 	})
 	w.mux.HandleFunc("POST /logout", func(rw http.ResponseWriter, r *http.Request) {
 		reply(rw, w.Logout(r.Context()), "ok")

@@ -66,7 +66,7 @@ func (m *Manager) mayBeProxy(a netip.Addr) bool {
 
 // clientOf returns what a record keeps of a request's origin.
 func (m *Manager) clientOf(r *http.Request) store.Client {
-	agent := strings.ToValidUTF8(r.UserAgent(), "?")
+	agent := strings.ToValidUTF8(first(r.Header["User-Agent"]), "?")
 	if len(agent) > store.MaxAgent {
 		agent = strings.ToValidUTF8(agent[:store.MaxAgent], "")
 	}

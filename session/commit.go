@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -40,7 +41,11 @@ func (s *Session) finish(ctx context.Context) error {
 	s.mu.Lock()
 	s.committing = true // from now on, changes wait for this one and are stored at once
 	changes, status, early := len(s.changes), s.status, s.setToken
+	unconfirmed := s.unconfirmedLocked()
 	s.mu.Unlock()
+	if unconfirmed {
+		s.confirmSeries(ctx) // restore.go
+	}
 	if early {
 		defer s.recheck(ctx)
 	}
@@ -74,7 +79,7 @@ func (s *Session) recheck(ctx context.Context) {
 	if !s.setToken || s.status != statusLive {
 		return
 	}
-	r, err := s.m.store.Load(ctx, s.record.Key(), nil)
+	r, err := s.m.store.Load(s.m.fresh(ctx), s.record.Key(), nil)
 	if errors.Is(err, store.ErrNotFound) || err == nil && r.Ended() {
 		s.setToken = false
 		s.status, s.err = statusEnded, ErrEnded
@@ -82,31 +87,40 @@ func (s *Session) recheck(ctx context.Context) {
 	if verifier := s.token.verifier(r.Handle); err == nil && !r.Verifier.Equal(verifier) {
 		s.setToken = false // rotated again meanwhile, in an answer that was faster
 	}
+	if p := s.remember; p != nil && p.send {
+		v, err := s.m.store.Load(store.Fresh(ctx), s.m.seriesKey(p.series), nil)
+		current, _ := matches(&v, p.token)
+		p.send = err != nil && !errors.Is(err, store.ErrNotFound) || current && !v.Ended()
+	}
 }
 
 // ownLocked takes a change of this request for what it has read: it does not
 // conflict with itself.
 func (s *Session) ownLocked(name string) {
-	if s.readLocked(name) >= 0 {
-		found, _ := s.values.get(name)
+	if s.seenLocked(name) >= 0 {
+		found, _ := s.scratch.values.get(name)
 		s.noteReadLocked(slot{name: name, value: found.value})
 	}
 }
 
 // applyDeferred applies the changes of this request to the values as they are
 // stored now. Values that this request had read must not have changed since.
-func (s *Session) applyDeferred(stored table) (table, error) {
+func (s *Session) applyDeferred(stored table, room *[]byte) (table, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.changes {
-		if i := s.readLocked(c.name); i >= 0 {
+	for n, c := range s.changes {
+		if i := s.seenLocked(c.name); i >= 0 {
 			is, _ := stored.get(c.name)
-			if was := s.reads[i].value; (was == nil) != (is.value == nil) || !bytes.Equal(was, is.value) {
+			if was := s.scratch.seen[i].value; (was == nil) != (is.value == nil) || !bytes.Equal(was, is.value) {
 				return nil, fmt.Errorf("session: storing %q: %w", c.name, ErrConflict)
 			}
 		}
 		if is, _ := stored.get(c.name); !c.outdated(is) {
-			stored = stored.with(c)
+			if n < len(s.changes)-1 {
+				stored = stored.with(c, nil)
+			} else {
+				stored = stored.with(c, room)
+			}
 		}
 	}
 	return stored, nil
@@ -120,7 +134,7 @@ func (s *Session) update(ctx context.Context, name string, change func(slot, boo
 	if err != nil {
 		return err
 	}
-	err = s.store(ctx, func(stored table) (table, error) {
+	err = s.store(ctx, func(stored table, room *[]byte) (table, error) {
 		s.mu.Lock()
 		found, ok := stored.get(name)
 		if i := s.changeLocked(name); i >= 0 {
@@ -135,7 +149,7 @@ func (s *Session) update(ctx context.Context, name string, change func(slot, boo
 		if !ok && changed.value == nil {
 			return nil, errNoChange
 		}
-		return stored.with(changed), nil
+		return stored.with(changed, room), nil
 	})
 	if errors.Is(err, errNoChange) {
 		return nil
@@ -151,11 +165,15 @@ func (s *Session) update(ctx context.Context, name string, change func(slot, boo
 	return err
 }
 
+// changing returns the values with what a request changes in them, in the room
+// given or in memory of its own.
+type changing func(stored table, room *[]byte) (table, error)
+
 // store applies change to the stored values and stores the result, by
 // compare-and-swap, as often as it takes; without a session it makes one. A nil
 // change stores only what is due in the record itself. Clients that hang up do
 // not cancel it.
-func (s *Session) store(ctx context.Context, change func(table) (table, error)) error {
+func (s *Session) store(ctx context.Context, change changing) error {
 	ctx, cancel := s.m.detached(ctx)
 	defer cancel()
 	held, err := s.lock(ctx)
@@ -164,9 +182,6 @@ func (s *Session) store(ctx context.Context, change func(table) (table, error)) 
 	}
 	defer held.release()
 	s.mu.Lock()
-	if s.origin == (store.Client{}) {
-		s.origin = s.client()
-	}
 	live := s.status == statusLive
 	s.mu.Unlock()
 	if !live {
@@ -208,22 +223,23 @@ func pause(ctx context.Context, attempt int) error {
 }
 
 // swap makes one attempt at storing.
-func (s *Session) swap(ctx context.Context, change func(table) (table, error)) error {
+func (s *Session) swap(ctx context.Context, change changing) error {
 	s.mu.Lock()
 	if err := s.usableLocked(); err != nil {
 		s.mu.Unlock()
 		return err
 	}
 	r, values, err := s.currentLocked(change != nil)
-	key := s.key
+	key, w := s.key, s.scratchLocked().hold()
 	s.mu.Unlock()
+	defer w.letGo()
 	if err != nil {
 		return err
 	}
 	next := values
 	if change != nil {
 		// Without the lock: change may be the application's function.
-		if next, err = change(values); err != nil {
+		if next, err = change(values, w.room()); err != nil {
 			return err
 		}
 		if len(next) > s.m.cfg.MaxValues {
@@ -236,15 +252,14 @@ func (s *Session) swap(ctx context.Context, change func(table) (table, error)) e
 	parts := r.Parts
 	r.Parts = nil
 	if change == nil || bytes.Equal(next, values) {
-		err = s.putLocked(ctx, &r, nil)
+		err = s.putLocked(ctx, &r)
 	} else {
-		err = s.putLocked(ctx, &r, func(buffer []byte) store.Part {
-			return sealPartWith(key.cipher(), buffer, &r, partApp, generation(parts)+1, next)
-		})
+		err = s.putPartLocked(ctx, &r, key.cipher(), generation(parts)+1, next, w)
 	}
 	if err != nil {
 		return err
 	}
+	w.stored = w.stored || change != nil
 	s.storedLocked(r, parts, next, change != nil)
 	if isRotated {
 		s.token, s.setToken = rotated, true
@@ -253,19 +268,29 @@ func (s *Session) swap(ctx context.Context, change func(table) (table, error)) e
 	return nil
 }
 
-// putLocked hands the record to the store, with the part that seal makes in a
-// buffer, if there is one.
-func (s *Session) putLocked(ctx context.Context, r *store.Record, seal func(buffer []byte) store.Part) error {
+// putPartLocked seals the values and hands them to the store with the record.
+func (s *Session) putPartLocked(ctx context.Context, r *store.Record, aead cipher.AEAD, generation uint64, values table, w *scratch) error {
+	parts := w.parts[1:2:2]
+	if w.stored { // and the record's part may lie there
+		parts = make([]store.Part, 1)
+	}
+	p := store.Part{Name: partApp, Generation: generation}
 	buffer := s.m.sealing.Get().(*[]byte)
-	if seal != nil {
-		r.Parts = []store.Part{seal(*buffer)}
-		*buffer = r.Parts[0].Sealed
-	}
-	err := s.m.store.Swap(ctx, *r, s.m.now())
-	if err == nil || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
-		// After other errors, a store that was given up on may still be reading.
+	p.Sealed = sealWith(aead, (*buffer)[:0], values, appendPart(w.context[:0], r, p))
+	*buffer, parts[0] = p.Sealed, p
+	r.Parts = parts
+	err := s.putLocked(ctx, r)
+	if err == nil || errors.Is(err, errRetry) || errors.Is(err, ErrEnded) {
 		s.m.sealing.Put(buffer)
+	} else {
+		w.hold() // for ever: a store that was given up on may still be reading
 	}
+	return err
+}
+
+// putLocked hands the record to the store.
+func (s *Session) putLocked(ctx context.Context, r *store.Record) error {
+	err := s.m.store.Swap(ctx, *r, s.m.now())
 	switch {
 	case errors.Is(err, store.ErrConflict):
 		return errRetry
@@ -296,7 +321,7 @@ func (s *Session) currentLocked(values bool) (store.Record, table, error) {
 		// The values are lost; that must not keep the session from working.
 		return s.record, nil, nil
 	}
-	return s.record, s.values, nil
+	return s.record, s.scratch.values, nil
 }
 
 // storedLocked makes what was stored the request's view of the session.
@@ -309,7 +334,7 @@ func (s *Session) storedLocked(r store.Record, parts []store.Part, values table,
 	r.Version++
 	s.record, s.confirm = r, false
 	if changed {
-		s.values, s.valuesOpen, s.valuesErr = values, true, nil
+		s.haveValuesLocked(values)
 	}
 }
 
@@ -323,8 +348,8 @@ func generation(parts []store.Part) uint64 {
 }
 
 // create stores a visitor's new session.
-func (s *Session) create(ctx context.Context, change func(table) (table, error)) error {
-	values, err := change(nil)
+func (s *Session) create(ctx context.Context, change changing) error {
+	values, err := change(nil, nil)
 	if err != nil {
 		return err
 	}
@@ -342,7 +367,7 @@ func (s *Session) create(ctx context.Context, change func(table) (table, error))
 	if s.sent && s.transport == store.Cookie {
 		return ErrHeadersSent
 	}
-	if !s.m.budget.take(source(s.origin.Addr), s.m.mayBeProxy(s.origin.Addr), s.opened) {
+	if !s.m.budget.take(source(s.originLocked().Addr), s.m.mayBeProxy(s.originLocked().Addr), s.opened) {
 		s.m.emit(s, Event{Type: EventBudget})
 		return ErrBudget
 	}
@@ -350,7 +375,7 @@ func (s *Session) create(ctx context.Context, change func(table) (table, error))
 	now := s.m.now()
 	r := store.Record{
 		State: store.Anonymous, Created: now, Seen: now, Rotated: now,
-		Idle: limits.Idle, Absolute: limits.Absolute, Deadline: now.Add(limits.Absolute), First: s.origin, Last: s.origin,
+		Idle: limits.Idle, Absolute: limits.Absolute, Deadline: now.Add(limits.Absolute), First: s.originLocked(), Last: s.originLocked(),
 	}
 	token, key := s.mintLocked(&r, values)
 	if _, err := s.m.store.Create(ctx, store.Creation{Record: r, Now: now}); err != nil {
@@ -363,15 +388,21 @@ func (s *Session) create(ctx context.Context, change func(table) (table, error))
 
 // mintLocked gives a new record its token, its data key and its sealed values.
 func (s *Session) mintLocked(r *store.Record, values table) (Token, dataKey) {
-	token, key := newToken(), newDataKey()
-	r.Namespace, r.Handle, r.Transport = s.m.cfg.Namespace, token.handle(s.m.cfg.Namespace), s.transport
+	token := newToken()
+	return token, s.m.sealNew(token, r, s.transport, values)
+}
+
+// sealNew gives a new record what its token makes of it.
+func (m *Manager) sealNew(token Token, r *store.Record, transport store.Transport, values table) dataKey {
+	key := newDataKey()
+	r.Namespace, r.Handle, r.Transport = m.cfg.Namespace, token.handle(m.cfg.Namespace), transport
 	r.Verifier = token.verifier(r.Handle)
-	r.Wrap = sealKey(token, key, r, s.m.keys)
+	r.Wrap = sealKey(token, key, r, m.keys)
 	r.Parts = nil
 	if len(values) > 1 {
 		r.Parts = []store.Part{sealPart(key, r, partApp, 1, values)}
 	}
-	return token, key
+	return key
 }
 
 // adoptNewLocked makes a record that was just created the session of the
@@ -381,7 +412,7 @@ func (s *Session) adoptNewLocked(token Token, key dataKey, r store.Record, value
 	s.status, s.err = statusLive, nil
 	s.token, s.record, s.whole = token, r, true
 	s.key = &unwrappedKey{dataKey: key}
-	s.values, s.valuesOpen, s.valuesErr = values, true, nil
-	s.confirm, s.fresh = false, true
+	s.haveValuesLocked(values)
+	s.confirm, s.fresh, s.confirmed = false, true, true
 	s.setToken, s.clear = s.transport == store.Cookie, false
 }

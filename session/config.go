@@ -38,7 +38,7 @@ type Config struct {
 	Namespace string
 
 	// CookieName is the name of the session cookie; beside it go
-	// CookieName-pending and CookieName-csrf. It must begin with "__Host-",
+	// CookieName-pending, CookieName-csrf and CookieName-remember. It must begin with "__Host-",
 	// by which browsers enforce Secure, Path=/ and no Domain, unless
 	// InsecureHTTP is set. Defaults to "__Host-id", followed by "-" and the
 	// namespace if there is one. Controls: cookie-prefix, cookie-generic-name.
@@ -64,6 +64,10 @@ type Config struct {
 	// EndOldest makes a login beyond MaxSessions end the oldest session
 	// instead of failing with [ErrLimit].
 	EndOldest bool
+
+	// Remember configures persistent login. It is off by default. Control:
+	// remember-me.
+	Remember Remember
 
 	// MaxValues limits the encoded size, in bytes, of all values of one
 	// session. Defaults to 64 KiB; at most 16 MiB.
@@ -208,6 +212,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Limits.Idle, min(30*time.Minute, orElse(c.Limits.Absolute, 12*time.Hour)))
 	setDefault(&c.Limits.Absolute, max(12*time.Hour, c.Limits.Idle))
 	setDefault(&c.Limits.Rotate, 15*time.Minute)
+	c.Remember = c.Remember.withDefaults()
 	setDefault(&c.PendingTimeout, 10*time.Minute)
 	setDefault(&c.MaxValues, 64<<10)
 	setDefault(&c.AnonymousPerMinute, 60)
@@ -278,6 +283,7 @@ func (c Config) check() error {
 	for i, o := range c.Observers {
 		refuse(o == nil, "Observers", "number %d is nil", i)
 	}
+	c.checkRemember(refuse)
 	c.checkCookie(refuse)
 	return errors.Join(errs...)
 }
@@ -319,7 +325,12 @@ func (c Config) relaxations(local bool) (all []string) {
 // beside reports whether a name ends like one of the cookies that go beside a
 // session cookie.
 func beside(s string) bool {
-	return s == "csrf" || s == "pending" || strings.HasSuffix(s, "-csrf") || strings.HasSuffix(s, "-pending")
+	for _, beside := range []string{"csrf", "pending", "remember"} {
+		if s == beside || strings.HasSuffix(s, "-"+beside) {
+			return true
+		}
+	}
+	return false
 }
 
 func validNamespace(s string) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -49,29 +48,33 @@ type requestContext struct {
 	context.Context // the request's own
 	s               *Session
 
-	mu     sync.Mutex
-	inner  context.Context
-	cancel context.CancelCauseFunc
-
-	muted atomic.Bool // the session ended a moment ago: nothing more is sent
+	made  atomic.Pointer[cancellable] // nil until somebody asks
+	muted atomic.Bool                 // the session ended a moment ago: nothing more is sent
 }
 
-func (c *requestContext) materialise() context.Context {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inner == nil {
-		c.inner, c.cancel = context.WithCancelCause(c.Context)
+// cancellable is a context with its end.
+type cancellable struct {
+	context.Context
+	cancel context.CancelCauseFunc
+}
+
+func (c *requestContext) materialise() *cancellable {
+	if made := c.made.Load(); made != nil {
+		return made
 	}
-	return c.inner
+	made := new(cancellable)
+	made.Context, made.cancel = context.WithCancelCause(c.Context)
+	if !c.made.CompareAndSwap(nil, made) {
+		made.cancel(context.Canceled) // somebody else was faster
+	}
+	return c.made.Load()
 }
 
 func (c *requestContext) current() context.Context {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inner == nil {
-		return c.Context
+	if made := c.made.Load(); made != nil {
+		return made
 	}
-	return c.inner
+	return c.Context
 }
 
 // String keeps fmt from printing the session behind the context.
@@ -105,17 +108,13 @@ func (c *requestContext) Value(key any) any {
 // end ends the context before the request is over. A handler that notices can
 // still say goodbye; one that does not is cut off.
 func (c *requestContext) end(cause error) {
-	c.materialise()
-	c.cancel(cause)
+	c.materialise().cancel(cause)
 	time.AfterFunc(hangUp, func() { c.muted.Store(true) })
 }
 
 // release frees what was made on demand, when the request is over.
 func (c *requestContext) release() {
-	c.mu.Lock()
-	cancel := c.cancel
-	c.mu.Unlock()
-	if cancel != nil {
-		cancel(context.Canceled)
+	if made := c.made.Load(); made != nil {
+		made.cancel(context.Canceled)
 	}
 }

@@ -2,7 +2,9 @@ package session
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // found says what a request carries under our name.
@@ -54,20 +56,37 @@ func cookieToken(r *http.Request, name string) (Token, found) {
 // stays on this host, and no lifetime, so that it ends with the browser; an
 // empty value removes it, with the attributes it was set with.
 func (m *Manager) cookie(name, value string) string {
+	return m.setCookie(name, value, 0, m.cfg.SameSite)
+}
+
+// persistentCookie is the same for a cookie that outlives the browser. Other sites
+// never use it, even if they may use the session. Control: cookie-lifetime.
+func (m *Manager) persistentCookie(name, value string, lifetime time.Duration) string {
+	sameSite := http.SameSiteLaxMode
+	if m.cfg.SameSite == http.SameSiteStrictMode {
+		sameSite = http.SameSiteStrictMode
+	}
+	return m.setCookie(name, value, max(1, int(lifetime.Seconds())), sameSite)
+}
+
+// setCookie puts the line together; a lifetime of 0 is none.
+func (m *Manager) setCookie(name, value string, seconds int, sameSite http.SameSite) string {
 	var b strings.Builder
-	b.Grow(len(name) + len(value) + 64)
+	b.Grow(len(name) + len(value) + 96)
 	b.WriteString(name)
 	b.WriteByte('=')
 	b.WriteString(value)
 	b.WriteString("; Path=/")
 	if value == "" {
 		b.WriteString("; Max-Age=0")
+	} else if seconds > 0 {
+		b.WriteString("; Max-Age=" + strconv.Itoa(seconds))
 	}
 	b.WriteString("; HttpOnly")
 	if !m.cfg.InsecureHTTP {
 		b.WriteString("; Secure")
 	}
-	switch m.cfg.SameSite {
+	switch sameSite {
 	case http.SameSiteStrictMode:
 		b.WriteString("; SameSite=Strict")
 	case http.SameSiteNoneMode:

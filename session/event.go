@@ -14,7 +14,8 @@ import (
 
 // Event types, in the words of the OWASP logging vocabulary where it has one.
 const (
-	// EventCreated: a session began. Cause: "visit", "login" or "pending".
+	// EventCreated: a session began. Cause: "visit", "login", "pending" or
+	// "remember".
 	EventCreated = "session_created"
 	// EventRenewed: a session got a new token. Cause: "login", "elevation",
 	// "reauthentication", "revoke_others" or "rotation".
@@ -32,10 +33,21 @@ const (
 	// known.
 	EventRevoked = "session_revoked"
 	// EventUseAfterExpire: the token of an ended session was presented. Cause:
-	// why it had ended.
+	// why it had ended; Initiator: who had ended it.
 	EventUseAfterExpire = "session_use_after_expire"
+	// EventRemembered: a login is remembered, see Config.Remember. Handle is that
+	// of the remembered login.
+	EventRemembered = "session_remembered"
+	// EventRestored: a session was made from a remembered login, whose handle
+	// this is; the session is reported as created.
+	EventRestored = "session_restored"
+	// EventForgotten: a remembered login ended. Cause: "logout", "renewed" by
+	// another login, "idle", "absolute", "limit", "reuse", "admission",
+	// "not readmitted" or what the revoker said.
+	EventForgotten = "session_forgotten"
 	// EventReuse: a token was presented after its successor had been in use for
-	// the grace period: one of the two is stolen. The session has been ended.
+	// the grace period: one of the two is stolen. The session has been ended; if
+	// the cause is "remember", the remembered login and its sessions.
 	EventReuse = "session_reuse"
 	// EventUnknownToken: a token that is malformed, unknown, of the wrong kind
 	// or wrong in its secret. Cause says which.

@@ -1,6 +1,11 @@
 package session
 
-import "cloakroom.example/session/store"
+import (
+	"reflect"
+	"slices"
+
+	"cloakroom.example/session/store"
+)
 
 // The few hooks through which tests look inside. They add nothing to what they
 // call, and are variables because go test takes functions of such names for
@@ -52,6 +57,21 @@ var (
 		return n
 	}
 
+	// TestOnlyScratch takes memory that requests use again, and returns how much
+	// it is and whether there are only zeros in it.
+	TestOnlyScratch = func(m *Manager) (room int, clean bool) {
+		w := m.scratches.Get().(*scratch)
+		clean = w.holders.Load() == 0 && !w.filled && !w.stored && w.values == nil && w.seen == nil && w.origin == store.Client{}
+		for _, b := range [][]byte{w.opened, w.changed, w.kept} {
+			room += cap(b)
+			clean = clean && len(b) == 0 && !slices.ContainsFunc(b[:cap(b)], func(b byte) bool { return b != 0 })
+		}
+		for _, list := range [][2]slot{w.seenRoom, w.changesRoom} {
+			clean = clean && reflect.ValueOf(list).IsZero()
+		}
+		return room, clean && reflect.ValueOf(w.parts).IsZero()
+	}
+
 	// TestOnlyChannels counts the open channels.
 	TestOnlyChannels = func(m *Manager) (n int) {
 		m.channels.mu.Lock()
@@ -61,6 +81,16 @@ var (
 		}
 		return n
 	}
+	// TestOnlySeriesExtension and TestOnlySeriesOf write and read which remembered
+	// login a session belongs to, TestOnlyMadeFrom reads which session was last
+	// made from one.
+	TestOnlySeriesExtension = seriesExtension
+	TestOnlySeriesOf        = seriesOf
+	TestOnlyMadeFrom        = func(r *store.Record, k dataKey) (Token, error) {
+		made, _, err := (&series{record: *r, key: &unwrappedKey{dataKey: k}}).made()
+		return made, err
+	}
+
 	TestOnlySealSuccessor = sealSuccessor
 	TestOnlyOpenSuccessor = openSuccessor
 
@@ -103,7 +133,7 @@ func (t TestOnlyTable) Get(name string) (TestOnlySlot, bool) {
 
 // With returns a table with the slot, or without it if its value is nil.
 func (t TestOnlyTable) With(s TestOnlySlot) TestOnlyTable {
-	return TestOnlyTable(table(t).with(s.inside()))
+	return TestOnlyTable(table(t).with(s.inside(), nil))
 }
 
 // Only returns a table with the slots that have all of the flags.

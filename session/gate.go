@@ -1,7 +1,10 @@
 package session
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"cloakroom.example/session/store"
@@ -52,10 +55,10 @@ func (m *Manager) admit(s *Session) {
 	}
 	ctx, cancel := m.detached(s.r.Context())
 	defer cancel()
-	done, err := m.store.Revoke(ctx, v)
-	m.channels.end(snap.Handle)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	done, err := m.endAdmittedLocked(ctx, s, v, snap.Series)
+	m.channels.end(snap.Handle)
 	if err != nil {
 		s.status, s.err = statusUnavailable, fromStore("admitting", err)
 		m.emit(s, Event{Type: EventStoreFailed, Handle: snap.Handle, Cause: err.Error()})
@@ -69,6 +72,16 @@ func (m *Manager) admit(s *Session) {
 		return
 	}
 	s.status, s.err = statusEnded, ErrEnded
+}
+
+// endAdmittedLocked ends or locks a session, and what it would come back from.
+func (m *Manager) endAdmittedLocked(ctx context.Context, s *Session, v store.Revocation, series Handle) (store.Revoked, error) {
+	if v.Effect == store.EffectEnd && !series.IsZero() {
+		if _, err := m.endRecord(ctx, s, series, v.Cause, ""); err != nil {
+			return store.Revoked{}, err
+		}
+	}
+	return m.store.Revoke(ctx, v)
 }
 
 // CheckLogin returns nil if somebody is signed in. Errors: ErrLoginRequired,
@@ -90,16 +103,31 @@ func (s *Session) CheckLogin() error {
 	return ErrLoginRequired
 }
 
-// CheckFresh returns nil if the user has authenticated within the last d. It is
-// decided from the facts each time, never remembered. Errors: as CheckLogin, and
-// ErrStale. Control: step-up.
-func (s *Session) CheckFresh(d time.Duration) error {
+// CheckCurrent is [Session.CheckLogin], but takes no copy's word for it: where the
+// store may answer from copies, it asks the engine, once in a request. Then nobody
+// passes whose session another node has ended a moment ago. Without copies it costs
+// nothing more. Control: admin-revoke.
+func (s *Session) CheckCurrent() error {
 	if err := s.CheckLogin(); err != nil {
+		return err
+	}
+	if err := s.confirmRecord(); err != nil && !errors.Is(err, ErrEnded) {
+		return err
+	}
+	return s.CheckLogin()
+}
+
+// CheckFresh returns nil if the user has authenticated within the last d, in this
+// session and not in one that it was restored from. It is
+// decided from the facts each time, never remembered, and never from a copy, see
+// [Session.CheckCurrent]. Errors: as CheckLogin, and ErrStale. Control: step-up.
+func (s *Session) CheckFresh(d time.Duration) error {
+	if err := s.CheckCurrent(); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stepUp || s.opened.Sub(s.record.Assurance.At) > d {
+	if s.stepUp || slices.ContainsFunc(s.record.Assurance.Methods, isRemember) || s.opened.Sub(s.record.Assurance.At) > d {
 		return ErrStale
 	}
 	return nil
@@ -109,6 +137,13 @@ func (s *Session) CheckFresh(d time.Duration) error {
 // through Config.Denied.
 func (m *Manager) RequireLogin(next http.Handler) http.Handler {
 	return m.require((*Session).CheckLogin, next)
+}
+
+// RequireCurrent is [Manager.RequireLogin] with [Session.CheckCurrent]: for what
+// administrators do, and whatever else must not happen once more after a session
+// was revoked on another node.
+func (m *Manager) RequireCurrent(next http.Handler) http.Handler {
+	return m.require((*Session).CheckCurrent, next)
 }
 
 // RequireFresh passes on requests of users who have authenticated within the

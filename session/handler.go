@@ -18,6 +18,21 @@
 // first byte of the response. Every page that shows a form puts
 // [Manager.CSRFField] into it.
 //
+// # Keeping users signed in
+//
+// Persistent login is off by default. [Config.Remember] allows it, and
+// [Identity.Remember] asks for it, once the user has:
+//
+//	m, err := session.New(session.Config{Remember: session.Remember{Readmit: readmit}})
+//	…
+//	m.Login(ctx, session.Identity{Subject: "alice", Remember: r.FormValue("remember") != ""})
+//
+// When the browser was closed or the session has run out, the next request gets a
+// session of reduced assurance, if readmit says that the account may still come
+// back: [Manager.RequireFresh] refuses it until the user has authenticated again.
+// Logout and revocations end what is remembered with the sessions, a stolen copy
+// that is used does too, and [Manager.Remembered] lists it for the user.
+//
 // # What can be relied on
 //
 // The invariants I1 to I11 are stated in package
@@ -47,10 +62,14 @@ import (
 type Manager struct {
 	cfg       Config
 	store     store.Store
-	local     bool // records never leave this process
+	series    string // the namespace of remembered logins
+	local     bool   // records never leave this process
+	copies    bool   // the store may answer from copies, see confirm.go
 	keys      []deploymentKey
 	unwrapped *unwrappedKeys
-	sealing   sync.Pool // of *[]byte: parts on their way to the store
+	stepwise  store.Stepwise // nil if loading step by step would cost more
+	sealing   sync.Pool      // of *[]byte: parts on their way to the store
+	scratches sync.Pool      // of *scratch, cleared
 	parts     []string
 	peersOnly bool // nobody has told us how to look behind proxies
 	origins   *http.CrossOriginProtection
@@ -78,13 +97,20 @@ func New(c Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{
-		cfg: c, store: c.Store, keys: hashKeys(c.Keys), peersOnly: peersOnly, parts: []string{partApp}, origins: http.NewCrossOriginProtection(),
+		cfg: c, store: c.Store, series: c.Namespace + seriesSuffix, keys: hashKeys(c.Keys), peersOnly: peersOnly, parts: []string{partApp}, origins: http.NewCrossOriginProtection(),
 		clock: rand.Int64(), budget: newBudget(c.AnonymousPerMinute, c.AnonymousMax), locks: newLocks(c.StoreTimeout),
 		wakeup: make(chan struct{}, 1),
 	}
 	m.sealing.New = func() any { return new([]byte) }
+	m.scratches.New = func() any { return new(scratch) }
 	if l, ok := c.Store.(store.Local); ok {
 		m.local = l.InProcess()
+	}
+	if c, ok := c.Store.(store.Copier); ok {
+		m.copies = c.ServesCopies()
+	}
+	if m.local {
+		m.stepwise, _ = c.Store.(store.Stepwise)
 	}
 	for _, origin := range c.TrustedOrigins {
 		if err := m.origins.AddTrustedOrigin(origin); err != nil {
@@ -119,7 +145,6 @@ type exchange struct {
 	session Session
 	ctx     requestContext
 	writer  writer
-	request *http.Request
 	entry   http.Header // the response's headers on entry
 	lines   [2]string   // header lines of the response
 
@@ -136,12 +161,13 @@ func (m *Manager) handler(next http.Handler, transport store.Transport) http.Han
 		}
 		x := m.exchange(w, r, transport)
 		defer x.close()
-		m.load(&x.session)  // load.go: cookie, record, seal, expiry, rotation
-		m.admit(&x.session) // gate.go: the application's own decision
-		if err := m.check(&x.session, x.request); err != nil {
-			m.cfg.Denied(&x.writer, x.request, err)
+		m.load(&x.session)    // load.go: cookie, record, seal, expiry, rotation
+		m.restore(&x.session) // restore.go: from a remembered login, if there is no session
+		m.admit(&x.session)   // gate.go: the application's own decision
+		if err := m.check(&x.session, x.session.r); err != nil {
+			m.cfg.Denied(&x.writer, x.session.r, err)
 		} else {
-			next.ServeHTTP(&x.writer, x.request)
+			next.ServeHTTP(&x.writer, x.session.r)
 		}
 		_ = x.writer.begin() // commit.go: if the handler has written nothing
 		x.returned = true
@@ -152,8 +178,7 @@ func (m *Manager) exchange(w http.ResponseWriter, r *http.Request, transport sto
 	x := new(exchange)
 	m.open(&x.session, r, transport)
 	x.ctx.Context, x.ctx.s = r.Context(), &x.session
-	x.request = r.WithContext(&x.ctx)
-	x.session.r, x.session.x = x.request, x
+	x.session.r, x.session.x, x.session.recycles = r.WithContext(&x.ctx), x, true
 	x.writer.ResponseWriter, x.writer.x = w, x
 	if h := w.Header(); len(h) > 0 {
 		x.entry = h.Clone()
@@ -203,11 +228,11 @@ func (m *Manager) Open(r *http.Request) (*http.Request, *Session) {
 	x := new(exchange)
 	m.open(&x.session, r, store.Cookie)
 	x.ctx.Context, x.ctx.s = r.Context(), &x.session
-	x.request = r.WithContext(&x.ctx)
-	x.session.r, x.session.x = x.request, x
+	x.session.r, x.session.x = r.WithContext(&x.ctx), x
 	m.load(&x.session)
+	m.restore(&x.session)
 	m.admit(&x.session)
-	return x.request, &x.session
+	return x.session.r, &x.session
 }
 
 // close releases what the request has used. If the handler panics, what it wanted
@@ -221,6 +246,7 @@ func (x *exchange) close() {
 		x.session.unwatch()
 		x.ctx.release()
 	}
+	x.session.recycle()
 }
 
 // Close stops the background work, writes the last-seen times that wait, and

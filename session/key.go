@@ -23,7 +23,7 @@ import (
 type Key[V any] struct {
 	name  string
 	flags byte
-	codec Codec
+	codec Codec // nil for values that are kept as they are
 }
 
 // KeyOption changes how the values of a key are kept.
@@ -68,11 +68,11 @@ func NewKey[V any](name string, options ...KeyOption) Key[V] {
 	for _, option := range options {
 		option(&o)
 	}
-	if o.codec == nil {
-		o.codec = jsonCodec{}
-		switch any((*V)(nil)).(type) {
-		case *[]byte, *string:
-			o.codec = rawCodec{}
+	switch any((*V)(nil)).(type) {
+	case *[]byte, *string:
+	default:
+		if o.codec == nil {
+			o.codec = jsonCodec{}
 		}
 	}
 	return Key[V]{name: name, flags: o.flags, codec: o.codec}
@@ -89,8 +89,9 @@ func (k Key[V]) Get(s *Session) (V, bool) {
 // ErrLocked, ErrUndecodable.
 func (k Key[V]) Lookup(s *Session) (v V, ok bool, err error) {
 	flash := k.flags&flagFlash != 0
-	found, ok, err := s.read(k.name, !flash)
-	if err != nil || !ok {
+	found, held, err := s.read(k.name, !flash)
+	defer held.letGo()
+	if err != nil || held == nil {
 		return v, false, err
 	}
 	if v, err = k.decode(found); err != nil {
@@ -99,7 +100,7 @@ func (k Key[V]) Lookup(s *Session) (v V, ok bool, err error) {
 	if flash {
 		// Shown once: gone with this response. Where two requests race for it
 		// both may show it; Pop gives it to one.
-		err = s.set(slot{name: k.name, shown: found.value})
+		err = s.set(slot{name: k.name, shown: bytes.Clone(found.value)})
 	}
 	return v, true, err
 }
@@ -168,23 +169,35 @@ func (k Key[V]) Pop(ctx context.Context, s *Session) (v V, ok bool, err error) {
 	return v, ok, nil
 }
 
-func (k Key[V]) encode(v V) (slot, error) {
-	value, err := k.codec.Encode(v)
+// encode returns the slot of a value. The session copies what it keeps of it.
+func (k Key[V]) encode(v V) (changed slot, err error) {
+	changed.name, changed.flags, changed.codec = k.name, k.flags, k.codecID()
+	if k.codec == nil {
+		changed.value, err = encodeRaw(v)
+	} else {
+		changed.value, err = k.codec.Encode(v)
+	}
 	if err != nil {
 		return slot{}, fmt.Errorf("session: encoding %q: %w", k.name, err)
 	}
-	if value == nil {
-		value = []byte{} // nil would mean "removed"
+	if changed.value == nil {
+		changed.value = []byte{} // nil would mean "removed"
 	}
-	return slot{name: k.name, flags: k.flags, codec: k.codec.ID(), value: value}, nil
+	return changed, nil
 }
 
+// decode returns the value of a slot, which does not point into it.
 func (k Key[V]) decode(found slot) (v V, err error) {
-	if found.codec != k.codec.ID() {
+	if found.codec != k.codecID() {
 		return v, fmt.Errorf("session: decoding %q: stored by codec %d, read by %d: %w",
-			k.name, found.codec, k.codec.ID(), ErrUndecodable)
+			k.name, found.codec, k.codecID(), ErrUndecodable)
 	}
-	if err := k.codec.Decode(found.value, &v); err != nil {
+	if k.codec == nil {
+		v, err = decodeRaw[V](found.value)
+	} else {
+		v, err = decodeWith[V](k.codec, found.value)
+	}
+	if err != nil {
 		var zero V
 		// The decoder's own text may quote the value.
 		return zero, fmt.Errorf("session: decoding %q: %w", k.name, ErrUndecodable)
@@ -192,31 +205,42 @@ func (k Key[V]) decode(found slot) (v V, err error) {
 	return v, nil
 }
 
-// rawCodec keeps []byte and string as they are.
-type rawCodec struct{}
+// rawID is the codec of []byte and string, which are kept as they are.
+const rawID = 1
 
-func (rawCodec) ID() byte { return 1 }
+func (k Key[V]) codecID() byte {
+	if k.codec == nil {
+		return rawID
+	}
+	return k.codec.ID()
+}
 
-func (rawCodec) Encode(v any) ([]byte, error) {
-	switch v := v.(type) {
+func encodeRaw[V any](v V) ([]byte, error) {
+	switch v := any(v).(type) {
 	case []byte:
-		return bytes.Clone(v), nil
+		return v, nil
 	case string:
 		return []byte(v), nil
 	}
 	return nil, fmt.Errorf("%T is neither []byte nor string", v)
 }
 
-func (rawCodec) Decode(data []byte, v any) error {
-	switch v := v.(type) {
+func decodeRaw[V any](data []byte) (v V, err error) {
+	switch p := any(&v).(type) {
 	case *[]byte:
-		*v = bytes.Clone(data)
+		*p = bytes.Clone(data)
 	case *string:
-		*v = string(data)
+		*p = string(data)
 	default:
-		return fmt.Errorf("%T is neither *[]byte nor *string", v)
+		err = fmt.Errorf("%T is neither *[]byte nor *string", p)
 	}
-	return nil
+	return v, err
+}
+
+// decodeWith gives the codec a copy, because what it returns may point into it.
+func decodeWith[V any](c Codec, data []byte) (v V, err error) {
+	err = c.Decode(bytes.Clone(data), &v)
+	return v, err
 }
 
 // jsonCodec is encoding/json.

@@ -23,6 +23,7 @@ func (m *Manager) load(s *Session) {
 	}
 	switch result {
 	case foundNothing:
+		s.vacant = true
 		return
 	case foundConflict:
 		m.emit(s, Event{Type: EventCookieConflict})
@@ -49,28 +50,42 @@ func (m *Manager) bounded(ctx context.Context) (context.Context, context.CancelF
 
 // loadLocked loads the session of a well-formed token.
 func (m *Manager) loadLocked(ctx context.Context, s *Session, token Token) {
-	h := token.handle(m.cfg.Namespace)
-	parts := m.parts
-	if m.local && safeMethod(s.r.Method) {
-		parts = nil // most of these need no values, and here asking again costs little
+	k := store.Key{Namespace: m.cfg.Namespace, Handle: token.handle(m.cfg.Namespace)}
+	if m.stepwise != nil {
+		// Into its place: copying so many pointers is work for the collector.
+		if err := m.stepwise.LoadHead(ctx, k, &s.record); err != nil {
+			m.notLoadedLocked(s, k.Handle, err)
+			return
+		}
+		m.acceptLocked(s, token, &s.record)
+		if s.status != statusLive {
+			s.record = store.Record{}
+		}
+		return
 	}
-	r, err := m.store.Load(ctx, store.Key{Namespace: m.cfg.Namespace, Handle: h}, parts)
+	r, err := m.store.Load(ctx, k, m.parts)
+	if err != nil {
+		m.notLoadedLocked(s, k.Handle, err)
+		return
+	}
+	s.whole = true
+	m.acceptLocked(s, token, &r)
+}
+
+// notLoadedLocked leaves the request without a session because of an error.
+func (m *Manager) notLoadedLocked(s *Session, h store.Handle, err error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
+		s.vacant = true
 		m.emit(s, Event{Type: EventUnknownToken, Handle: h, Cause: "unknown"})
-		return
 	case errors.Is(err, store.ErrFormat):
 		m.emit(s, Event{Type: EventUnreadable, Handle: h, Cause: err.Error()})
-		return
-	case err != nil:
+	default:
 		s.status, s.err = statusUnavailable, fmt.Errorf("session: loading: %w", ErrUnavailable)
 		if s.r.Context().Err() == nil {
 			m.emit(s, Event{Type: EventStoreFailed, Handle: h, Cause: err.Error()})
 		}
-		return
 	}
-	s.whole = len(parts) > 0
-	m.acceptLocked(s, token, &r)
 }
 
 // acceptLocked decides whether the token opens the record. Every refusal leaves
@@ -79,6 +94,10 @@ func (m *Manager) acceptLocked(s *Session, token Token, r *store.Record) {
 	verifier := token.verifier(r.Handle)
 	current := r.Verifier.Equal(verifier)
 	previous := !current && r.Predecessor != nil && r.Predecessor.Verifier.Equal(verifier)
+	if m.copies && !s.confirmed && !s.believesLocked(r, current) {
+		m.askLocked(s, token)
+		return
+	}
 	switch {
 	case !current && !previous:
 		m.emit(s, Event{Type: EventUnknownToken, Handle: r.Handle, Cause: "wrong secret"})
@@ -105,7 +124,10 @@ func (m *Manager) acceptLocked(s *Session, token Token, r *store.Record) {
 			return
 		}
 	}
-	m.adoptLocked(s, token, r, current)
+	if !current {
+		verifier = token.verifier(r.Handle)
+	}
+	m.adoptLocked(s, token, verifier, r, current)
 }
 
 // refuseCritical reports whether the record says that it must not be used by who
@@ -121,11 +143,11 @@ func (m *Manager) refuseCritical(s *Session, r *store.Record) bool {
 
 // adoptLocked makes the record the session of the request, once its facts have
 // proved to be those it was created with.
-func (m *Manager) adoptLocked(s *Session, token Token, r *store.Record, current bool) {
+func (m *Manager) adoptLocked(s *Session, token Token, verifier store.Verifier, r *store.Record, current bool) {
 	var key *unwrappedKey
 	if !m.local {
 		var err error
-		if key, err = m.unwrap(token, r); err != nil {
+		if key, err = m.unwrapFor(token, verifier, r); err != nil {
 			m.emit(s, Event{Type: EventUnreadable, Handle: r.Handle, Subject: r.Subject, Cause: err.Error()})
 			// The row was tampered with; only the browser that holds the
 			// current token comes here, so nothing newer can be erased. What a
@@ -136,9 +158,12 @@ func (m *Manager) adoptLocked(s *Session, token Token, r *store.Record, current 
 		}
 	}
 	s.status, s.err = statusLive, nil
-	s.token, s.record = token, *r
-	s.key = key
-	s.values, s.valuesOpen, s.valuesErr = nil, false, nil
+	s.token = token
+	if r != &s.record {
+		s.record = *r
+	}
+	s.key, s.verified = key, current
+	s.dropValuesLocked()
 	s.confirm = current && r.Predecessor != nil && r.Predecessor.Confirmed.IsZero()
 	if r.LockedAt(s.opened) && !r.Locked {
 		m.noteLockLocked(s)
@@ -150,16 +175,19 @@ func (m *Manager) adoptLocked(s *Session, token Token, r *store.Record, current 
 // are refused quietly, and must not set a cookie that could erase a newer one
 // (I3). Later they are reported, and whoever sends them may begin anew.
 func (m *Manager) refuseEndedLocked(s *Session, r *store.Record) {
-	if s.opened.Sub(r.End.At) < grace {
+	late := s.opened.Sub(r.End.At) < grace
+	s.vacant = !late || ofTime(r.End.Cause)
+	if late {
 		s.status, s.err = statusEnded, ErrEnded
 		return
 	}
-	m.emit(s, Event{Type: EventUseAfterExpire, Handle: r.Handle, Subject: r.Subject, Cause: r.End.Cause})
+	m.emit(s, Event{Type: EventUseAfterExpire, Handle: r.Handle, Subject: r.Subject, Initiator: r.End.By, Cause: r.End.Cause})
 }
 
 // expireLocked ends a session that has run out. Of all that notice it, the one
 // whose revocation changes the record reports it.
 func (m *Manager) expireLocked(s *Session, r *store.Record) {
+	s.vacant = true
 	ctx, cancel := m.detached(s.r.Context())
 	defer cancel()
 	cause, _ := r.Expired(s.opened)
@@ -202,7 +230,7 @@ func (m *Manager) reload(ctx context.Context, s *Session) error {
 // reloadLocked loads the session again, after somebody else has changed it.
 func (m *Manager) reloadLocked(ctx context.Context, s *Session) error {
 	token := s.token
-	r, err := m.store.Load(ctx, s.record.Key(), m.parts)
+	r, err := m.store.Load(m.fresh(ctx), s.record.Key(), m.parts)
 	if err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			s.status, s.err = statusEnded, ErrEnded
@@ -210,14 +238,14 @@ func (m *Manager) reloadLocked(ctx context.Context, s *Session) error {
 		}
 		return fromStore("reloading", err)
 	}
-	s.whole = true
+	s.whole, s.confirmed = true, true
 	set, confirm := s.setToken, s.confirm
 	s.status, s.err = statusEnded, ErrEnded // unless it is accepted again
 	if s.sameFactsLocked(token, &r) {
 		// Rotated more than once while this request ran. It has proved itself
 		// when it began, and the facts are those that were proved then.
-		s.status, s.err, s.record, s.confirm, s.setToken, s.outrun = statusLive, nil, r, false, false, true
-		s.values, s.valuesOpen, s.valuesErr = nil, false, nil
+		s.status, s.err, s.record, s.verified, s.confirm, s.setToken, s.outrun = statusLive, nil, r, false, false, false, true
+		s.dropValuesLocked()
 		return nil
 	}
 	m.acceptLocked(s, token, &r)

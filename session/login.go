@@ -37,6 +37,10 @@ type Identity struct {
 	// Links are external names of the session, such as an identity provider's
 	// session id. It can be revoked by them.
 	Links []string
+	// Remember asks for a persistent login: the browser stays signed in when it
+	// was closed, or the session has run out, with the reduced assurance that
+	// [Config.Remember] describes. Ask the user first.
+	Remember bool
 }
 
 // Login signs the subject in: the session gets a new token, and the old one is
@@ -53,13 +57,24 @@ func (m *Manager) Login(ctx context.Context, id Identity) error {
 	}
 	s := m.From(ctx)
 	began, clock := s.began(id)
-	err := s.renew(ctx, renewal{
-		cause: "login", state: store.Active, since: began, clock: clock, limits: id, links: m.linksOf(id.Links), label: id.Label,
-		facts: func(*store.Record) (string, Assurance) { return id.Subject, id.assurance() },
-	})
+	former, err := s.formerSeries(ctx)
 	if err != nil {
 		return err
 	}
+	series, err := m.begin(ctx, s, id, began, clock)
+	if err != nil {
+		return err
+	}
+	rn := renewal{
+		cause: "login", state: store.Active, since: began, clock: clock, limits: id, links: m.linksOf(id.Links), label: id.Label,
+		facts: func(*store.Record) (string, Assurance) { return id.Subject, id.assurance() },
+	}
+	series.join(&rn)
+	if err := s.renew(ctx, rn); err != nil {
+		m.abandon(ctx, s, series)
+		return err
+	}
+	m.remembered(ctx, s, former, series)
 	m.endPending(ctx, s)
 	return nil
 }
@@ -88,6 +103,10 @@ func (m *Manager) checkIdentity(id *Identity) error {
 		return refuse("Subject", "is longer than 1024 bytes")
 	case !validMethods(id.Methods):
 		return refuse("Methods", "more than 16, or one is empty")
+	case slices.Contains(id.Methods, MethodRemember):
+		return refuse("Methods", "being remembered is no authentication")
+	case id.Remember && !m.cfg.Remember.on():
+		return refuse("Remember", "Config.Remember is off")
 	case id.Level > 3:
 		return refuse("Level", "is not between 0 and 3")
 	case id.Idle < time.Second || id.Idle > id.Absolute:
@@ -125,8 +144,9 @@ func (m *Manager) Reauthenticate(ctx context.Context, methods ...string) error {
 		facts: func(old *store.Record) (string, Assurance) {
 			a := old.Assurance.Clone()
 			a.At = time.Time{} // now
+			a.Methods = slices.DeleteFunc(a.Methods, isRemember)
 			for _, method := range methods {
-				if !slices.Contains(a.Methods, method) {
+				if !isRemember(method) && !slices.Contains(a.Methods, method) {
 					a.Methods = append(a.Methods, method)
 				}
 			}
@@ -148,6 +168,10 @@ func (m *Manager) Elevate(ctx context.Context, change func(*Assurance)) error {
 			a := old.Assurance.Clone()
 			change(&a)
 			a.At = old.Assurance.At
+			a.Methods = slices.DeleteFunc(a.Methods, isRemember)
+			if slices.ContainsFunc(old.Assurance.Methods, isRemember) {
+				a.Methods = append([]string{MethodRemember}, a.Methods...)
+			}
 			if len(a.Methods) > len(old.Assurance.Methods) {
 				a.At = time.Time{} // now
 			}
@@ -168,9 +192,10 @@ func (m *Manager) RevokeOthers(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return m.revoke(ctx, store.Revocation{
+	spared := m.renewSeries(ctx, s)
+	return m.revokeSparing(ctx, store.Revocation{
 		Subject: s.Subject(), Except: s.Handle(), Cause: "revoke_others",
-	})
+	}, spared)
 }
 
 // renewal describes how a session's record is replaced by one with a new token.
@@ -188,6 +213,7 @@ type renewal struct {
 	limits                       Identity
 	links                        []store.Link
 	label                        string
+	extensions                   []store.Extension
 }
 
 // began returns when the authentication of an identity began, and by which clock:
@@ -260,9 +286,6 @@ func (s *Session) renewOnce(ctx context.Context, rn renewal) error {
 	if s.status == statusLive {
 		r := s.record
 		old = &r
-	}
-	if s.origin == (store.Client{}) {
-		s.origin = s.client()
 	}
 	s.mu.Unlock()
 	// Without the lock: this may be the application's function.
@@ -348,14 +371,20 @@ func (s *Session) replaceLocked(ctx context.Context, rn renewal, old *store.Reco
 		s.m.channels.end(old.Handle)
 	}
 	s.stepUp = s.stepUp && rn.keepDeadline // Elevate and RevokeOthers authenticate nobody
-	s.changes, s.reads = nil, nil
+	s.dropListsLocked()
 	s.renewCSRFLocked()
 	s.m.emit(s, e)
-	for _, h := range created.Evicted {
-		s.m.channels.end(h)
-		s.m.emit(s, Event{Type: EventExpired, Handle: h, Subject: r.Subject, Cause: store.CauseLimit})
-	}
+	s.reportEvictedLocked(ctx, created.Evicted, r.Subject)
 	return nil
+}
+
+// reportEvictedLocked reports the sessions that had to go for a new one.
+func (s *Session) reportEvictedLocked(ctx context.Context, evicted []store.Handle, subject string) {
+	for _, h := range evicted {
+		s.m.channels.end(h)
+		s.m.emit(s, Event{Type: EventExpired, Handle: h, Subject: subject, Cause: store.CauseLimit})
+	}
+	s.m.forgetEvicted(ctx, s, evicted)
 }
 
 // valuesForLocked returns the values that move to the new record: all of them if
@@ -371,7 +400,7 @@ func (s *Session) valuesForLocked(rn renewal, old *store.Record, subject string)
 		values = stored
 	}
 	for _, c := range s.changes {
-		values = values.with(c)
+		values = values.with(c, nil)
 	}
 	if rn.same {
 		return values, nil
@@ -386,11 +415,11 @@ func (s *Session) valuesForLocked(rn renewal, old *store.Record, subject string)
 func (s *Session) successorLocked(rn renewal, old *store.Record, now time.Time) store.Record {
 	var r store.Record
 	r.State, r.Created, r.Seen, r.Rotated = rn.state, now, now, now
-	r.First, r.Last = s.origin, s.origin
+	r.First, r.Last = s.originLocked(), s.originLocked()
 	if !rn.same {
 		r.Idle, r.Absolute, r.Deadline = rn.limits.Idle, rn.limits.Absolute, now.Add(rn.limits.Absolute)
 		r.IdleLocks = s.m.cfg.Limits.IdleLocks && rn.state == store.Active
-		r.Links, r.Label = rn.links, rn.label
+		r.Links, r.Label, r.Extensions = rn.links, rn.label, rn.extensions
 		return r
 	}
 	r.Created, r.First = old.Created, old.First

@@ -40,8 +40,10 @@ func (m *Manager) endSession(ctx context.Context, s *Session) error {
 	case s.transport == store.Cookie && safeMethod(s.r.Method):
 		// Any page of any site can make a browser send a GET.
 		return fmt.Errorf("%w: logout must be a POST", ErrCSRF)
-	case s.status != statusLive:
-		return nil
+	}
+	former, err := m.forgetBrowserLocked(ctx, s) // first, so that it brings nothing back
+	if err != nil || s.status != statusLive {
+		return err
 	}
 	h, subject := s.record.Handle, s.record.Subject
 	done, err := m.store.Revoke(ctx, store.Revocation{
@@ -57,15 +59,39 @@ func (m *Manager) endSession(ctx context.Context, s *Session) error {
 	m.channels.end(h)
 	s.forgetLocked()
 	s.clear, s.clearSite = s.transport == store.Cookie, s.transport == store.Cookie
+	if former.cookie {
+		s.rememberLocked().clear = true
+	}
 	s.renewCSRFLocked()
+	for _, series := range former.handles {
+		if err := m.endSessionsOfLocked(ctx, s, series, CauseLogout, subject); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// forgetBrowserLocked ends what the browser is remembered by. The sessions of it
+// have still to be ended, if there is one in this request.
+func (m *Manager) forgetBrowserLocked(ctx context.Context, s *Session) (formerSeries, error) {
+	former, err := s.formerSeriesLocked(ctx)
+	for _, h := range former.handles {
+		if err == nil {
+			_, err = m.endRecord(ctx, s, h, CauseLogout, s.initiatorLocked())
+		}
+		if err == nil && s.status != statusLive {
+			s.rememberLocked().clear = true // it was the cookie that proved itself
+			err = m.endSessionsOfLocked(ctx, s, h, CauseLogout, "")
+		}
+	}
+	return former, err
 }
 
 // alreadyEndedLocked deals with a logout that came second. The cookie is left
 // alone: the browser may hold a newer one. If the session goes on under another
 // token, the user has to be told that he is still signed in.
 func (m *Manager) alreadyEndedLocked(ctx context.Context, s *Session) error {
-	r, err := m.store.Load(ctx, s.record.Key(), nil)
+	r, err := m.store.Load(m.fresh(ctx), s.record.Key(), nil)
 	s.forgetLocked()
 	s.status, s.err = statusEnded, ErrEnded
 	switch {
@@ -87,7 +113,8 @@ func (s *Session) forgetLocked() {
 	s.status, s.err = statusNone, nil
 	s.token, s.record = Token{}, store.Record{}
 	s.key = nil
-	s.values, s.valuesOpen, s.valuesErr = nil, false, nil
-	s.changes, s.reads = nil, nil
-	s.setToken, s.confirm, s.stepUp = false, false, false
+	s.dropValuesLocked()
+	s.dropListsLocked()
+	s.setToken, s.confirm, s.stepUp, s.remember = false, false, false, nil
+	s.confirmed = false
 }

@@ -48,17 +48,17 @@ func (s *Session) beginPending(ctx context.Context, id Identity) error {
 }
 
 func (s *Session) createPendingLocked(ctx context.Context, id Identity, c store.Creation) error {
-	if s.origin == (store.Client{}) {
-		s.origin = s.client()
-	}
 	now := s.m.now()
 	r := store.Record{
 		State: store.Pending, Subject: id.Subject, Assurance: id.assurance(),
 		Created: now, Seen: now, Rotated: now, Deadline: now.Add(s.m.cfg.PendingTimeout),
-		First: s.origin, Last: s.origin, Links: s.m.linksOf(id.Links),
+		First: s.originLocked(), Last: s.originLocked(), Links: s.m.linksOf(id.Links),
 	}
 	if r.Assurance.At.IsZero() {
 		r.Assurance.At = now
+	}
+	if id.Remember {
+		r.Extensions = []store.Extension{{Name: extRemember}}
 	}
 	token, _ := s.mintLocked(&r, nil)
 	c.Record, c.Now = r, now
@@ -115,7 +115,7 @@ func (s *Session) loadHalfLocked(ctx context.Context) error {
 	h := token.handle(s.m.cfg.Namespace)
 	ctx, cancel := s.m.detached(ctx)
 	defer cancel()
-	r, err := s.m.store.Load(ctx, store.Key{Namespace: s.m.cfg.Namespace, Handle: h}, nil)
+	r, err := s.m.store.Load(s.m.fresh(ctx), store.Key{Namespace: s.m.cfg.Namespace, Handle: h}, nil)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrFormat) {
 		return nil
 	}
@@ -137,7 +137,8 @@ func (s *Session) loadHalfLocked(ctx context.Context) error {
 }
 
 // CompleteLogin signs in the subject of the half-open login, whose methods are
-// extended by the ones given; other fields of id are taken as in Login, its
+// extended by the ones given, and remembered if either asks for it; other fields of
+// id are taken as in Login, its
 // Subject must be empty. Without a half-open login the error is
 // ErrLoginRequired.
 func (m *Manager) CompleteLogin(ctx context.Context, id Identity) error {
@@ -164,6 +165,7 @@ func (m *Manager) CompleteLogin(ctx context.Context, id Identity) error {
 		id.Tenant = half.Assurance.Tenant
 	}
 	id.Level = max(id.Level, half.Assurance.Level)
+	id.Remember = id.Remember || slices.ContainsFunc(half.Extensions, func(e store.Extension) bool { return e.Name == extRemember })
 	s.mu.Lock()
 	err = s.renewableLocked(renewal{})
 	s.mu.Unlock()

@@ -8,8 +8,10 @@ import (
 )
 
 // Revoke ends the session with the given handle, for the given reason, and
-// reports whether it was alive until now. Where a user chooses the handle, check
-// that the session is his, for example with [Manager.Sessions]. Control:
+// reports whether it was alive until now. A remembered login that the session
+// belongs to ends with it; the handle may also be that of a remembered login,
+// whose sessions end then. Where a user chooses the handle, check that it is of
+// his, for example with [Manager.Sessions] and [Manager.Remembered]. Control:
 // admin-revoke.
 func (m *Manager) Revoke(ctx context.Context, h Handle, reason string) (bool, error) {
 	if h.IsZero() {
@@ -19,7 +21,8 @@ func (m *Manager) Revoke(ctx context.Context, h Handle, reason string) (bool, er
 	return n > 0, err
 }
 
-// RevokeSubject ends all sessions of a subject, half-open ones too, and refuses
+// RevokeSubject ends all sessions of a subject, half-open ones and remembered
+// logins too, and refuses
 // logins of the subject that began before. Call it when a password was reset, an
 // account locked or deleted. A login later in the same request goes through. It
 // returns how many sessions ended. Controls: revoke-on-credential-change,
@@ -47,19 +50,33 @@ func (m *Manager) RevokeAll(ctx context.Context, reason string) error {
 // revoke carries out a revocation on behalf of whoever makes the request. Once
 // begun it is not cancelled by the client hanging up.
 func (m *Manager) revoke(ctx context.Context, v store.Revocation) (int, error) {
+	return m.revokeSparing(ctx, v, Handle{})
+}
+
+// revokeSparing is revoke that spares one remembered login.
+func (m *Manager) revokeSparing(ctx context.Context, v store.Revocation, spared Handle) (int, error) {
 	s := m.From(ctx)
 	ctx, cancel := m.detached(ctx)
 	defer cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v.Namespace, v.By, v.Now, v.Clock = m.cfg.Namespace, s.initiatorLocked(), m.now(), m.clock
+	var from *Session
+	if s.m == m {
+		from = s
+	}
+	v.By, v.Clock = initiatorLocked(ctx, s), m.clock
+	logins := v
+	logins.Except = spared
+	series, named, err := m.forgetLogins(ctx, from, logins) // forget.go: first, so that they bring nothing back
+	if err != nil {
+		return 0, err
+	}
+	v.Namespace, v.Now = m.cfg.Namespace, m.now()
 	done, err := m.store.Revoke(ctx, v)
 	if err != nil {
 		return 0, fromStore("revoking", err)
 	}
-	var from *Session
-	if s.m == m {
-		from = s
+	if from != nil {
 		s.since = m.now().UnixNano() // a login in this request comes after the revocation
 	}
 	if v.Handle.IsZero() {
@@ -74,13 +91,22 @@ func (m *Manager) revoke(ctx context.Context, v store.Revocation) (int, error) {
 			s.status, s.err = statusEnded, ErrEnded
 		}
 	}
+	n := len(done.Changed)
+	if !series.IsZero() {
+		if err := m.endSessionsOfLocked(ctx, from, series, v.Cause, v.By); err != nil {
+			return n, err
+		}
+		if named {
+			n++
+		}
+	}
 	if v.All {
 		m.channels.endAll(ErrEnded)
 		if s.status == statusLive {
 			s.status, s.err = statusEnded, ErrEnded
 		}
 	}
-	return len(done.Changed), nil
+	return n, nil
 }
 
 // Sessions lists the live sessions of a subject, half-open ones too. The list
@@ -101,8 +127,11 @@ func (m *Manager) AllSessions(ctx context.Context) iter.Seq2[Snapshot, error] {
 
 func (m *Manager) list(ctx context.Context, q store.Query) iter.Seq2[Snapshot, error] {
 	return func(yield func(Snapshot, error) bool) {
-		own := m.From(ctx).Handle()
-		q.Namespace, q.Now = m.cfg.Namespace, m.now()
+		own, series := m.From(ctx).handles()
+		q.Now = m.now()
+		if q.Namespace == "" {
+			q.Namespace = m.cfg.Namespace
+		}
 		for {
 			page, err := m.page(ctx, q)
 			if err != nil {
@@ -111,7 +140,7 @@ func (m *Manager) list(ctx context.Context, q store.Query) iter.Seq2[Snapshot, e
 			}
 			for i := range page.Records {
 				out := snapshot(&page.Records[i], q.Now)
-				out.Current = out.Handle == own
+				out.Current = out.Handle == own || out.Handle == series
 				if !yield(out, nil) {
 					return
 				}

@@ -42,6 +42,11 @@ func (m *Manager) endReusedLocked(s *Session, r *store.Record) {
 		m.emit(s, Event{Type: EventExpired, Handle: r.Handle, Subject: r.Subject, Cause: CauseReuse})
 	}
 	m.channels.end(r.Handle)
+	if h, _ := seriesOf(r); !h.IsZero() { // who has the one cookie can have the other
+		if err := m.endSeriesLocked(ctx, s, h, CauseReuse, ""); err != nil {
+			m.emit(s, Event{Type: EventStoreFailed, Handle: h, Cause: err.Error()})
+		}
+	}
 	s.status, s.err = statusEnded, ErrEnded
 }
 
@@ -69,7 +74,10 @@ func (s *Session) maintainLocked(r *store.Record, key dataKey) (rotated Token, o
 		p.Confirmed = s.opened
 		r.Predecessor = &p
 	}
-	r.Last = s.origin
+	if s.remember != nil && s.remember.confirmed {
+		r.Extensions = confirmSeries(r.Extensions)
+	}
+	r.Last = s.originLocked()
 	if !s.notActivity {
 		r.Touch(s.opened)
 	}
@@ -90,11 +98,8 @@ func (s *Session) maintainLocked(r *store.Record, key dataKey) (rotated Token, o
 func (s *Session) upkeep(ctx context.Context) {
 	s.mu.Lock()
 	due, touch := s.upkeepDueLocked(), s.touchDueLocked()
-	if touch && s.origin == (store.Client{}) {
-		s.origin = s.client()
-	}
 	// A client that has moved is written down with the touch that is due anyway.
-	moved := touch && s.record.Last != s.origin
+	moved := touch && s.record.Last != s.originLocked()
 	h, seen, urgent := s.record.Handle, s.opened, s.touchUrgentLocked()
 	s.mu.Unlock()
 	if due || moved {
@@ -109,12 +114,12 @@ func (s *Session) upkeep(ctx context.Context) {
 }
 
 // upkeepDueLocked reports whether the head of the record has to change: a
-// successor to confirm, or a rotation.
+// successor to confirm, its own or that of its series, or a rotation.
 func (s *Session) upkeepDueLocked() bool {
 	if s.status != statusLive || s.record.LockedAt(s.opened) {
 		return false
 	}
-	return s.confirm || s.mayRotateLocked(&s.record)
+	return s.confirm || s.remember != nil && s.remember.confirmed && s.unconfirmedLocked() || s.mayRotateLocked(&s.record)
 }
 
 func (s *Session) upkeepDue() bool {

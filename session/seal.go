@@ -139,44 +139,38 @@ func appendFacts(b []byte, r *store.Record) []byte {
 
 // sealPart encrypts a part, bound to its session, name and generation.
 func sealPart(k dataKey, r *store.Record, name string, generation uint64, plaintext []byte) store.Part {
-	return sealPartWith(newAEAD(k), nil, r, name, generation, plaintext)
-}
-
-// sealPartWith is sealPart with a cipher that is set up already and a buffer.
-func sealPartWith(aead cipher.AEAD, buffer []byte, r *store.Record, name string, generation uint64, plaintext []byte) store.Part {
-	var context [128]byte
-	return store.Part{
-		Name: name, Generation: generation,
-		Sealed: sealWith(aead, buffer[:0], plaintext, appendPart(context[:0], r, name, generation)),
-	}
+	p := store.Part{Name: name, Generation: generation}
+	p.Sealed = sealWith(newAEAD(k), nil, plaintext, appendPart(nil, r, p))
+	return p
 }
 
 // openPart is the inverse of sealPart.
 func openPart(k dataKey, r *store.Record, p store.Part) ([]byte, error) {
 	p.Sealed = bytes.Clone(p.Sealed)
-	return openPartWith(newAEAD(k), r, p)
+	return openPartWith(newAEAD(k), r, p, nil)
 }
 
-// openPartWith is openPart with a cipher that is set up already. It overwrites
-// the sealed bytes with the plaintext, which saves a copy of what can be large.
-func openPartWith(aead cipher.AEAD, r *store.Record, p store.Part) ([]byte, error) {
+// openPartWith is openPart with a cipher that is set up already, and room for the
+// context. It overwrites the sealed bytes with the plaintext, which saves a copy
+// of what can be large.
+func openPartWith(aead cipher.AEAD, r *store.Record, p store.Part, context []byte) ([]byte, error) {
 	if len(p.Sealed) == 0 {
 		return nil, fmt.Errorf("opening part %q: %w", p.Name, errSeal)
 	}
-	var buffer [128]byte
-	plaintext, err := openWith(aead, p.Sealed[1:1], p.Sealed, appendPart(buffer[:0], r, p.Name, p.Generation))
+	plaintext, err := openWith(aead, p.Sealed[1:1], p.Sealed, appendPart(context, r, p))
 	if err != nil {
 		return nil, fmt.Errorf("opening part %q: %w", p.Name, err)
 	}
 	return plaintext, nil
 }
 
-func appendPart(b []byte, r *store.Record, name string, generation uint64) []byte {
+// appendPart appends what a part is bound to.
+func appendPart(b []byte, r *store.Record, p store.Part) []byte {
 	b = append(b, "cloakroom/1/part\x00"...)
 	b = appendField(b, r.Namespace)
 	b = append(b, r.Handle[:]...)
-	b = appendField(b, name)
-	return binary.BigEndian.AppendUint64(b, generation)
+	b = appendField(b, p.Name)
+	return binary.BigEndian.AppendUint64(b, p.Generation)
 }
 
 // sealSuccessor seals the secret of a rotation's new token under the old one, so

@@ -41,19 +41,17 @@ type Session struct {
 	err    error // why status is unavailable or ended
 	token  Token // of the live session
 	record store.Record
-	since  int64 // when authentication can have begun at the earliest, in nanoseconds
-	origin store.Client
+	since  int64         // when authentication can have begun at the earliest, in nanoseconds
 	half   *store.Record // the half-open login, once it was looked for
 
-	key       *unwrappedKey // nil until it is needed
-	values    table         // as stored; opened when needed
-	valuesErr error         // why they do not open
+	key     *unwrappedKey // nil until it is needed
+	scratch *scratch      // nil until it is needed; the record's parts may lie there
+	changes []slot        // deferred, the last one of a name counts
 
-	changes []slot // deferred, the last one of a name counts
-	reads   []slot // what this request has read, as it was; value nil means absent
-
+	recycles    bool // somebody calls recycle
 	whole       bool // record has its parts; otherwise they are loaded when needed
-	valuesOpen  bool
+	valuesOpen  bool // scratch has the values
+	verified    bool // the record's verifier is that of the token
 	accessed    bool // the response depends on the session
 	notActivity bool
 	confirm     bool // the successor of a rotation was presented for the first time
@@ -62,9 +60,12 @@ type Session struct {
 	upgrade     bool // an Upgrade request: never rotates
 	outrun      bool // the token was superseded twice: never rotates
 	fresh       bool // the token was minted by this request
+	confirmed   bool // the record is no copy
+	vacant      bool // there is no session, and nothing against restoring one
 
-	failed      error  // storing failed, and the client was told so
-	removeWatch func() // of the open channel
+	remember    *remembering // nil for most requests
+	failed      error        // storing failed, and the client was told so
+	removeWatch func()       // of the open channel
 
 	// What the response will say.
 	pending    *string // the new value of the lesser cookies …
@@ -166,6 +167,17 @@ func (s *Session) Handle() Handle {
 	return s.record.Handle
 }
 
+// handles returns the session's public name, and that of its remembered login.
+func (s *Session) handles() (own, series Handle) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status != statusLive {
+		return Handle{}, Handle{}
+	}
+	series, _ = seriesOf(&s.record)
+	return s.record.Handle, series
+}
+
 // Snapshot returns what is known about the session, and false if there is none.
 func (s *Session) Snapshot() (Snapshot, bool) {
 	s.mu.Lock()
@@ -218,29 +230,37 @@ func (s *Session) initiatorLocked() string {
 
 // read returns the value of a key: as changed by this request, or as stored.
 // With note, storing a change of it later requires that nobody else has changed
-// it.
-func (s *Session) read(name string, note bool) (slot, bool, error) {
+// it. A value that is there lies in the scratch that is returned with it, held.
+func (s *Session) read(name string, note bool) (found slot, held *scratch, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if found, err = s.readLocked(name, note); err != nil || found.value == nil {
+		return slot{}, nil, err
+	}
+	return found, s.scratchLocked().hold(), nil
+}
+
+// readLocked is read, for as long as the lock is held.
+func (s *Session) readLocked(name string, note bool) (slot, error) {
 	s.accessed = true
 	if s.status == statusEnded {
-		return slot{}, false, nil // nobody's request any more, and nothing in it
+		return slot{}, nil // nobody's request any more, and nothing in it
 	}
 	if err := s.usableLocked(); err != nil {
-		return slot{}, false, err
+		return slot{}, err
 	}
 	if i := s.changeLocked(name); i >= 0 {
-		return s.changes[i], s.changes[i].value != nil, nil
+		return s.changes[i], nil
 	}
 	if s.status != statusLive {
-		return slot{}, false, nil
+		return slot{}, nil
 	}
 	err := s.openLocked()
 	if errors.Is(err, errRetry) {
 		ctx, cancel := s.m.detached(s.r.Context())
 		defer cancel()
 		if err = s.m.reloadLocked(ctx, s); errors.Is(err, ErrEnded) {
-			return slot{}, false, nil
+			return slot{}, nil
 		}
 		if err == nil {
 			err = s.usableLocked()
@@ -250,13 +270,13 @@ func (s *Session) read(name string, note bool) (slot, bool, error) {
 		}
 	}
 	if err != nil {
-		return slot{}, false, err
+		return slot{}, err
 	}
-	found, ok := s.values.get(name)
+	found, _ := s.scratch.values.get(name)
 	if note {
 		s.noteReadLocked(slot{name: name, value: found.value})
 	}
-	return found, ok, nil
+	return found, nil
 }
 
 // isOver reports whether the session had ended before this request could use it:
@@ -269,16 +289,23 @@ func (s *Session) isOver() bool {
 
 // noteReadLocked remembers what this request has seen of a value.
 func (s *Session) noteReadLocked(seen slot) {
-	if i := s.readLocked(seen.name); i >= 0 {
-		s.reads[i] = seen
+	w := s.scratchLocked()
+	if i := s.seenLocked(seen.name); i >= 0 {
+		w.seen[i] = seen
 		return
 	}
-	s.reads = append(s.reads, seen)
+	if w.seen == nil {
+		w.seen = w.seenRoom[:0]
+	}
+	w.seen = append(w.seen, seen)
 }
 
-// readLocked returns the index of what was read of a name, or -1.
-func (s *Session) readLocked(name string) int {
-	return slices.IndexFunc(s.reads, func(r slot) bool { return r.name == name })
+// seenLocked returns the index of what was read of a name, or -1.
+func (s *Session) seenLocked(name string) int {
+	if s.scratch == nil {
+		return -1
+	}
+	return slices.IndexFunc(s.scratch.seen, func(r slot) bool { return r.name == name })
 }
 
 // changeLocked returns the index of the deferred change of a name, or -1.
@@ -286,8 +313,8 @@ func (s *Session) changeLocked(name string) int {
 	return slices.IndexFunc(s.changes, func(c slot) bool { return c.name == name })
 }
 
-// set defers a change until the session is stored; after the response has begun
-// it is stored at once.
+// set defers a change until the session is stored, and keeps a copy of the value;
+// after the response has begun it is stored at once.
 func (s *Session) set(change slot) error {
 	s.mu.Lock()
 	if err := s.changeableLocked(); err != nil {
@@ -316,12 +343,20 @@ func (s *Session) set(change slot) error {
 
 func (s *Session) deferLocked(change slot) {
 	s.accessed = true
-	if i := s.changeLocked(change.name); i >= 0 {
+	i := s.changeLocked(change.name)
+	if i < 0 && change.value == nil && s.status != statusLive {
+		return // nothing to delete, and no reason to make a session
+	}
+	w := s.scratchLocked()
+	if change.value != nil {
+		change.value = w.keep(change.value)
+	}
+	if i >= 0 {
 		s.changes[i] = change
 		return
 	}
-	if change.value == nil && s.status != statusLive {
-		return // nothing to delete, and no reason to make a session
+	if s.changes == nil {
+		s.changes = w.changesRoom[:0]
 	}
 	s.changes = append(s.changes, change)
 }
@@ -330,7 +365,7 @@ func (s *Session) deferLocked(change slot) {
 func (s *Session) dropChanges() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changes, s.reads = nil, nil
+	s.dropListsLocked()
 }
 
 // changeableLocked returns why the session cannot be changed.
@@ -353,8 +388,9 @@ func (s *Session) changeableLocked() error {
 // openLocked opens the values of a live session, once. Its error is errRetry if
 // the session has to be loaded again first.
 func (s *Session) openLocked() error {
-	if s.valuesOpen || s.valuesErr != nil {
-		return s.valuesErr
+	w := s.scratchLocked()
+	if s.valuesOpen || w.valuesErr != nil {
+		return w.valuesErr
 	}
 	if err := s.loadPartsLocked(); err != nil {
 		return err
@@ -362,13 +398,13 @@ func (s *Session) openLocked() error {
 	if err := s.openKeyLocked(); err != nil {
 		return err
 	}
-	values, err := openValues(s.key.cipher(), &s.record)
+	values, err := openValues(s.key.cipher(), &s.record, w.context[:0])
 	if err != nil {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: s.record.Handle, Subject: s.record.Subject, Cause: err.Error()})
-		s.valuesErr = errors.Join(ErrUndecodable, err) // reported once
-		return s.valuesErr
+		w.valuesErr = errors.Join(ErrUndecodable, err) // reported once
+		return w.valuesErr
 	}
-	s.values, s.valuesOpen = values, true
+	s.haveValuesLocked(values)
 	return nil
 }
 
@@ -380,6 +416,9 @@ func (s *Session) loadPartsLocked() error {
 	}
 	ctx, cancel := s.m.detached(s.r.Context())
 	defer cancel()
+	if s.m.stepwise != nil {
+		return s.loadPartLocked(ctx)
+	}
 	r, err := s.m.store.Load(ctx, s.record.Key(), s.m.parts)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -393,11 +432,36 @@ func (s *Session) loadPartsLocked() error {
 	return nil
 }
 
+// loadPartLocked loads the application's part into the scratch.
+func (s *Session) loadPartLocked(ctx context.Context) error {
+	w := s.scratchLocked()
+	if w.filled { // and what is there may be what was read
+		w = new(scratch)
+	}
+	p, err := s.m.stepwise.LoadPart(ctx, &s.record, partApp, w.opened)
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrConflict):
+		return errRetry
+	case err != nil:
+		return fromStore("loading values", err)
+	}
+	s.record.Parts, s.whole = nil, true
+	if p.Sealed != nil {
+		w.opened, w.filled, w.parts[0] = p.Sealed, true, p
+		s.record.Parts = w.parts[:1:1]
+	}
+	return nil
+}
+
 func (s *Session) openKeyLocked() error {
 	if s.key != nil {
 		return nil
 	}
-	key, err := s.m.unwrap(s.token, &s.record)
+	verifier := s.record.Verifier
+	if !s.verified {
+		verifier = s.token.verifier(s.record.Handle)
+	}
+	key, err := s.m.unwrapFor(s.token, verifier, &s.record)
 	if err != nil {
 		s.m.emit(s, Event{Type: EventUnreadable, Handle: s.record.Handle, Subject: s.record.Subject, Cause: err.Error()})
 		return errors.Join(ErrUndecodable, err)
@@ -407,13 +471,13 @@ func (s *Session) openKeyLocked() error {
 }
 
 // openValues opens the application's part of a record, whose sealed bytes are
-// used up.
-func openValues(aead cipher.AEAD, r *store.Record) (table, error) {
+// used up. The context is room for what they are bound to.
+func openValues(aead cipher.AEAD, r *store.Record, context []byte) (table, error) {
 	i := slices.IndexFunc(r.Parts, func(p store.Part) bool { return p.Name == partApp })
 	if i < 0 {
 		return nil, nil
 	}
-	plaintext, err := openPartWith(aead, r, r.Parts[i])
+	plaintext, err := openPartWith(aead, r, r.Parts[i], context)
 	r.Parts[i].Sealed = nil
 	if err != nil {
 		return nil, err

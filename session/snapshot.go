@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"time"
 
 	"cloakroom.example/session/store"
@@ -48,6 +49,11 @@ type Snapshot struct {
 	Expires, Deadline time.Time
 	First, Last       Client
 	Label             string
+	// Series is the remembered login that the session belongs to, or zero.
+	Series Handle
+	// Restored says that the session was made from a remembered login, and its
+	// user has not authenticated since.
+	Restored bool
 	// Current says that this is the session of the request at hand.
 	Current bool
 	// Ended says when and why, if the session has ended.
@@ -59,7 +65,9 @@ func snapshot(r *store.Record, now time.Time) Snapshot {
 	if !r.Limit.IsZero() && (deadline.IsZero() || r.Limit.Before(deadline)) {
 		deadline = r.Limit
 	}
+	series, _ := seriesOf(r)
 	return Snapshot{
+		Series: series, Restored: slices.ContainsFunc(r.Assurance.Methods, isRemember),
 		Handle: r.Handle, Subject: r.Subject, State: r.State, Locked: r.LockedAt(now),
 		Assurance: r.Assurance.Clone(), Transport: r.Transport,
 		Created: r.Created, Seen: r.Seen, Idle: r.Idle, Expires: r.Expiry(), Deadline: deadline,

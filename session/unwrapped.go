@@ -52,11 +52,16 @@ func (u *unwrappedKeys) slot(h store.Handle) *atomic.Pointer[unwrappedKey] {
 // unwrap returns the data key of the record, if the token and the facts of the
 // record open its wrap.
 func (m *Manager) unwrap(t Token, r *store.Record) (*unwrappedKey, error) {
+	return m.unwrapFor(t, t.verifier(r.Handle), r)
+}
+
+// unwrapFor is unwrap for a token whose verifier is known. It is that of the
+// token, not the one in the record, unless they were found to be the same: whoever
+// can write to the store can put there what he likes.
+func (m *Manager) unwrapFor(t Token, verifier store.Verifier, r *store.Record) (*unwrappedKey, error) {
 	var buffer [256]byte
 	facts := appendFacts(buffer[:0], r)
-	// The verifier is that of the token, not the one in the record: whoever can
-	// write to the store can put there what he likes.
-	verifier, slot := t.verifier(r.Handle), m.unwrapped.slot(r.Handle)
+	slot := m.unwrapped.slot(r.Handle)
 	if k := slot.Load(); k != nil && k.handle == r.Handle && k.verifier.Equal(verifier) &&
 		bytes.Equal(k.wrap, r.Wrap) && bytes.Equal(k.facts, facts) {
 		return k, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // table is the plaintext of the application's part: a version byte, then for
@@ -112,11 +113,16 @@ func (t table) get(name string) (slot, bool) {
 	return slot{}, false
 }
 
-// with returns a table in which the slot is set, or removed if value is nil.
-func (t table) with(change slot) table {
+// with returns a table in which the slot is set, or removed if value is nil: in
+// room, if that is not nil, and otherwise in memory of its own.
+func (t table) with(change slot, room *[]byte) table {
 	before, _ := t.get(change.name)
-	out := make(table, 1, len(t)-len(before.value)+len(change.name)+len(change.value)+16)
-	out[0] = tableVersion
+	var out table
+	if room != nil {
+		clear(*room) // of an earlier attempt
+		out = (*room)[:0]
+	}
+	out = append(slices.Grow(out, len(t)-len(before.value)+len(change.name)+len(change.value)+16), tableVersion)
 	written := change.value == nil
 	for b := t.slots(); len(b) > 0; {
 		_, name, rest, err := nextSlot(b)
@@ -133,6 +139,9 @@ func (t table) with(change slot) table {
 	}
 	if !written {
 		out = appendSlot(out, change)
+	}
+	if room != nil {
+		*room = out
 	}
 	return out
 }

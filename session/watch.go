@@ -107,13 +107,12 @@ func (c *channels) check(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r, err := c.load(ctx, h)
-		now := c.m.now()
-		if seen := c.m.touches.pending(h); seen.After(r.Seen) {
-			r.Seen = seen
+		over, err := c.over(ctx, h)
+		if c.m.copies && over {
+			over, err = c.over(store.Fresh(ctx), h) // a copy may not know that it was used
 		}
 		switch {
-		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrFormat), err == nil && (!r.Alive(now) || r.LockedAt(now)):
+		case over:
 			c.end(h)
 		case err != nil:
 			// The others would have to wait just as long for no answer.
@@ -127,10 +126,19 @@ func (c *channels) check(ctx context.Context) {
 	}
 }
 
-func (c *channels) load(ctx context.Context, h store.Handle) (store.Record, error) {
+// over reports whether a session has ended, expired or locked.
+func (c *channels) over(ctx context.Context, h store.Handle) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.m.cfg.StoreTimeout)
 	defer cancel()
-	return c.m.store.Load(ctx, store.Key{Namespace: c.m.cfg.Namespace, Handle: h}, nil)
+	r, err := c.m.store.Load(ctx, store.Key{Namespace: c.m.cfg.Namespace, Handle: h}, nil)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrFormat) {
+		return true, nil
+	}
+	if seen := c.m.touches.pending(h); seen.After(r.Seen) {
+		r.Seen = seen
+	}
+	now := c.m.now()
+	return err == nil && (!r.Alive(now) || r.LockedAt(now)), err
 }
 
 func (c *channels) doubt(h store.Handle) {

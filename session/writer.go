@@ -58,7 +58,7 @@ func (w *writer) commit() error {
 	if verb {
 		s.emitHeaders(header)
 	}
-	s.m.cfg.Denied(w.ResponseWriter, w.x.request, err)
+	s.m.cfg.Denied(w.ResponseWriter, s.r, err)
 	return err
 }
 
@@ -232,6 +232,9 @@ func (s *Session) cookiesLocked() (lines []string) {
 	}
 	if s.csrf != nil {
 		lines = append(lines, s.m.cookie(s.m.csrfCookie(), *s.csrf))
+	}
+	if s.remember != nil {
+		lines = s.appendRememberLocked(lines)
 	}
 	return lines
 }
