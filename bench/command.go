@@ -22,8 +22,9 @@ const (
 )
 
 const help = `Bench compares cloakroom with scs and gorilla/sessions: what a session costs,
-how many requests a server answers, what a million sessions take, and whether
-changes and logouts survive requests that run at the same time.
+how many requests a server answers, what a million sessions take, what a
+database is asked for a request, and whether changes and logouts survive requests
+that run at the same time.
 
 Everything is measured in this one run, cloakroom and its peers taking turns in
 short rounds. The numbers of two machines cannot be compared, nor those of two
@@ -31,15 +32,18 @@ runs on a busy one; the ratios can. A ratio is the median over all rounds, in
 brackets its quartiles. "Session cost" is what a request takes above the same
 request to a bare handler.
 
-The whole run takes some ten minutes and up to 16 GB of memory; it measures
-less where there is less, and says so. Close what else keeps the machine busy.
+The whole run takes some forty minutes and up to 16 GB of memory; it measures
+less where there is less, and says so. Rows with Redis, PostgreSQL and MariaDB
+start servers of their own; those that are not installed are skipped. Close what
+else keeps the machine busy.
 
 Rows:
 `
 
 const examples = `  go run ./bench                        everything
-  go run ./bench --quick                everything, smaller, in two minutes
-  go run ./bench --quick --only read    what a reading request costs
+  go run ./bench --quick                everything, smaller, in ten minutes
+  go run ./bench --quick --only '^read' what a reading request costs
+  go run ./bench --only 'redis-|commands'  what databases are asked
   go run ./bench --only 'logout|change' whether promises are kept
   go run ./bench --json > run.json      every number, for programs`
 

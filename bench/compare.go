@@ -11,13 +11,37 @@ import (
 // that fails does not keep the others from being measured.
 func compare(ctx context.Context, o options, chosen []row, stdout, stderr io.Writer) error {
 	r := report{Version: 1, Scale: o.scale().Name, Machine: thisMachine(), Lines: []line{}}
-	var failed error
+	b := &bench{scale: o.scale()}
+	failed, err := b.measureAll(ctx, chosen, &r, stderr)
+	if err := errors.Join(err, b.closeServers()); err != nil {
+		return err
+	}
+	if err := r.print(o, stdout); err != nil {
+		return errors.Join(failed, err)
+	}
+	if failed != nil {
+		return failed // whatever else the table says
+	}
+	return r.verdict()
+}
+
+// measureAll measures the rows into the report. It returns what rows have failed
+// with, and an error if that is the end of everything.
+func (b *bench) measureAll(ctx context.Context, chosen []row, r *report, stderr io.Writer) (failed, err error) {
 	for i, row := range chosen {
 		p := newProgress(stderr, fmt.Sprintf("%d of %d, %s", i+1, len(chosen), row.id))
-		outcomes, err := row.measure(ctx, &bench{scale: o.scale(), progress: p.show})
+		b.progress = p.show
+		outcomes, err := row.measure(ctx, b)
 		p.clear()
 		if ctx.Err() != nil {
-			return fmt.Errorf("interrupted: %w", ctx.Err())
+			return failed, fmt.Errorf("interrupted: %w", ctx.Err())
+		}
+		if why := (skipped{}); errors.As(err, &why) {
+			fmt.Fprintf(stderr, "bench: %s is skipped: %s\n", row.id, why)
+			for _, c := range row.lines {
+				r.skip(row, c, why.reason)
+			}
+			continue
 		}
 		if err == nil && len(outcomes) != len(row.lines) {
 			err = fmt.Errorf("got %d outcomes, want %d", len(outcomes), len(row.lines))
@@ -30,11 +54,5 @@ func compare(ctx context.Context, o options, chosen []row, stdout, stderr io.Wri
 			r.add(row, row.lines[i], out)
 		}
 	}
-	if err := r.print(o, stdout); err != nil {
-		return errors.Join(failed, err)
-	}
-	if failed != nil {
-		return failed // whatever else the table says
-	}
-	return r.verdict()
+	return failed, nil
 }

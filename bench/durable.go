@@ -76,11 +76,7 @@ func compareDurable(ctx context.Context, b *bench, ours contender, others ...con
 		return out, err
 	}
 	for i, c := range cs {
-		var rates []float64
-		for _, ns := range measured[c.name].nanoseconds {
-			rates = append(rates, 1e9/ns)
-		}
-		e := count(c.name, rates, "writes/s")
+		e := count(c.name, perSecond(measured[c.name].nanoseconds), "writes/s")
 		e.Text = digits(e.Median) + "/s"
 		if i == 0 {
 			out.ours = e
@@ -103,17 +99,24 @@ func wallClock() func() time.Duration {
 	return func() time.Duration { return time.Since(began) }
 }
 
-// parallelWrites is a contender: as many browsers as there are writers, each
-// with a session of its own, each changing a value of a kilobyte.
-func parallelWrites(lib library) (contender, error) {
+// parallelWrites is a contender whose browsers each change a value of a kilobyte.
+func parallelWrites(lib library) (contender, error) { return parallel(lib, changeBytes) }
+
+// changeBytes returns a step that changes the value of a kilobyte each time.
+func changeBytes() step {
+	turn, values := 0, sampleBytes()
+	return func(lib library, w http.ResponseWriter, r *http.Request) error {
+		turn++
+		return lib.setBytes(w, r, values[turn&1])
+	}
+}
+
+// parallel is a contender: as many browsers as there are writers, each with a
+// session of its own and a step of its own.
+func parallel(lib library, newStep func() step) (contender, error) {
 	all := make([]contender, writers)
-	values := sampleBytes()
 	err := inParallel(writers, func(i, _ int) (err error) {
-		turn := 0
-		all[i], err = visits(lib, fillBytes, func(lib library, w http.ResponseWriter, r *http.Request) error {
-			turn++
-			return lib.setBytes(w, r, values[turn&1])
-		})
+		all[i], err = visits(lib, fillBytes, newStep())
 		return err
 	})
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,8 +31,8 @@ func newFillClock(t time.Time) *fillClock { c := new(fillClock); c.set(t); retur
 // logins signs in so many users, each from an address and with a browser of his
 // own, through the handler, as they would come. Keep gets the number of each
 // login, its session and the cookie. It is called in parallel.
-func logins(c *cloakroom, n int, tell *teller, clock func(i int), keep func(i int, s *session.Session, cookie string) error) error {
-	return inWorkers(n, tell, func(next func() (int, bool)) error {
+func logins(c *cloakroom, n, workers int, progress func(done, all int), clock func(i int), keep func(i int, s *session.Session, cookie string) error) error {
+	return inWorkers(workers, n, progress, func(next func() (int, bool)) error {
 		var requests []*http.Request
 		for _, agent := range agents() {
 			b := newBrowser()
@@ -74,9 +73,9 @@ func logins(c *cloakroom, n int, tell *teller, clock func(i int), keep func(i in
 
 // scsSessions stores so many sessions with the same content in scs, as its
 // manager encodes them, but without the requests.
-func scsSessions(m *scs.SessionManager, n int, tell *teller, expiry func(i int) time.Time, keep func(i int, token string) error) error {
+func scsSessions(m *scs.SessionManager, n, workers int, progress func(done, all int), expiry func(i int) time.Time, keep func(i int, token string) error) error {
 	deadline := time.Now().Add(m.Lifetime).UTC()
-	return inWorkers(n, tell, func(next func() (int, bool)) error {
+	return inWorkers(workers, n, progress, func(next func() (int, bool)) error {
 		for i, ok := next(); ok; i, ok = next() {
 			token := base64.RawURLEncoding.EncodeToString(random(32))
 			encoded, err := m.Codec.Encode(deadline, map[string]any{
@@ -85,7 +84,7 @@ func scsSessions(m *scs.SessionManager, n int, tell *teller, expiry func(i int) 
 			if err != nil {
 				return err
 			}
-			if err := m.Store.Commit(token, encoded, expiry(i)); err != nil {
+			if err := commit(m, token, encoded, expiry(i)); err != nil {
 				return err
 			}
 			if err := keep(i, token); err != nil {
@@ -96,18 +95,18 @@ func scsSessions(m *scs.SessionManager, n int, tell *teller, expiry func(i int) 
 	})
 }
 
-// inWorkers runs work on every processor; next hands out the numbers below n.
-func inWorkers(n int, tell *teller, work func(next func() (int, bool)) error) error {
+// inWorkers runs work several times at once; next hands out the numbers below n.
+func inWorkers(workers, n int, progress func(done, all int), work func(next func() (int, bool)) error) error {
 	var taken atomic.Int64
 	next := func() (int, bool) {
 		i := int(taken.Add(1)) - 1
 		if i%1024 == 0 {
-			tell.progress(min(i, n), n)
+			progress(min(i, n), n)
 		}
 		return i, i < n
 	}
 	var all sync.WaitGroup
-	errs := make(chan error, runtime.GOMAXPROCS(0))
+	errs := make(chan error, workers)
 	for range cap(errs) {
 		all.Go(func() { errs <- work(next) })
 	}
@@ -146,3 +145,11 @@ func (t *tickets) set(i int, ticket string) error {
 
 func (t *tickets) get(i int) string { return string(t.all[i*t.length : (i+1)*t.length]) }
 func (t *tickets) count() int       { return len(t.all) / t.length }
+
+// commit stores a session as the manager of scs does.
+func commit(m *scs.SessionManager, token string, encoded []byte, expiry time.Time) error {
+	if s, ok := m.Store.(scs.CtxStore); ok {
+		return s.CommitCtx(context.Background(), token, encoded, expiry)
+	}
+	return m.Store.Commit(token, encoded, expiry)
+}

@@ -15,9 +15,10 @@ const gorillaName = "session"
 // gorilla is github.com/gorilla/sessions, used as its README shows: Get at the
 // beginning of the handler, Save before the response if something has changed.
 type gorilla struct {
-	label  string
-	store  sessions.Store
-	server bool
+	label   string
+	store   sessions.Store
+	server  bool
+	release func() error // nil if there is nothing to release
 }
 
 // newGorillaCookie keeps sessions in signed cookies.
@@ -103,4 +104,9 @@ func (g *gorilla) marked(r *http.Request, number int) bool {
 
 func (g *gorilla) onServer() bool { return g.server }
 
-func (*gorilla) close(context.Context) error { return nil }
+func (g *gorilla) close(context.Context) error {
+	if g.release == nil {
+		return nil
+	}
+	return g.release()
+}

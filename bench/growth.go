@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -128,7 +129,7 @@ func cloakroomSite(ctx context.Context, n int, tell *teller) (contender, func() 
 	all := newTickets(min(n, sampled), len("__Host-id=")+64)
 	step := n / all.count()
 	place := shuffled(all.count())
-	err = logins(c, n, tell, func(int) {}, func(i int, _ *session.Session, cookie string) error {
+	err = logins(c, n, runtime.GOMAXPROCS(0), tell.progress, func(int) {}, func(i int, _ *session.Session, cookie string) error {
 		if i%step == 0 && i/step < all.count() {
 			return all.set(place[i/step], cookie)
 		}
@@ -148,7 +149,7 @@ func scsSite(_ context.Context, n int, tell *teller) (contender, func() error, e
 	step := n / all.count()
 	place := shuffled(all.count())
 	later := time.Now().Add(12 * time.Hour)
-	err := scsSessions(l.m, n, tell, func(int) time.Time { return later }, func(i int, token string) error {
+	err := scsSessions(l.m, n, runtime.GOMAXPROCS(0), tell.progress, func(int) time.Time { return later }, func(i int, token string) error {
 		if i%step == 0 && i/step < all.count() {
 			return all.set(place[i/step], "session="+token)
 		}

@@ -130,7 +130,7 @@ func cloakroomFootprint(ctx context.Context, n int, tell *teller) (f footprint, 
 	if err != nil {
 		return f, err
 	}
-	err = logins(c, n, tell, func(i int) {
+	err = logins(c, n, runtime.GOMAXPROCS(0), tell.progress, func(i int) {
 		clock.set(start.Add(window * time.Duration(i) / time.Duration(n)))
 	}, func(i int, s *session.Session, _ string) error {
 		handles[i] = s.Handle()
@@ -182,7 +182,7 @@ func scsFootprint(n int, tell *teller) (f footprint, err error) {
 	l := newSCS(scsIdle)
 	l.m.Store = memstore.NewWithCleanupInterval(every)
 	later := time.Now().Add(scsIdle)
-	if err := scsSessions(l.m, n, tell, func(int) time.Time { return later }, all.set); err != nil {
+	if err := scsSessions(l.m, n, runtime.GOMAXPROCS(0), tell.progress, func(int) time.Time { return later }, all.set); err != nil {
 		return f, err
 	}
 	f.Bytes, f.GC = (heap()-before)/float64(n), collections()

@@ -17,6 +17,7 @@ type report struct {
 // line is one line of the table.
 type line struct {
 	Row     string  `json:"row"`
+	Engine  bool    `json:"engine,omitempty"` // of the second table
 	Measure string  `json:"measure"`
 	Ours    entry   `json:"cloakroom"`
 	Peers   []entry `json:"peers"`
@@ -25,7 +26,9 @@ type line struct {
 	Goal    string  `json:"goal"`
 	Reached bool    `json:"reached"`
 	// Promise says that the goal does not depend on the machine.
-	Promise bool   `json:"promise"`
+	Promise bool `json:"promise"`
+	// Skipped says that this machine lacks what the row needs; the note says what.
+	Skipped bool   `json:"skipped,omitempty"`
 	Note    string `json:"note,omitempty"`
 }
 
@@ -34,8 +37,15 @@ func (r *report) add(of row, c claim, o outcome) {
 		o.peers = []entry{}
 	}
 	r.Lines = append(r.Lines, line{
-		Row: of.id, Measure: c.measure, Ours: o.ours, Peers: o.peers, Ratio: o.ratio, Shown: o.shown,
+		Row: of.id, Engine: of.engine, Measure: c.measure, Ours: o.ours, Peers: o.peers, Ratio: o.ratio, Shown: o.shown,
 		Goal: c.goal, Reached: o.reached, Promise: c.correctness, Note: o.note,
+	})
+}
+
+// skip adds a line that could not be measured here.
+func (r *report) skip(of row, c claim, reason string) {
+	r.Lines = append(r.Lines, line{
+		Row: of.id, Engine: of.engine, Measure: c.measure, Peers: []entry{}, Goal: c.goal, Promise: c.correctness, Skipped: true, Note: reason,
 	})
 }
 
@@ -44,7 +54,7 @@ func (r *report) verdict() error {
 	broken, missed := 0, 0
 	for _, l := range r.Lines {
 		switch {
-		case l.Reached:
+		case l.Reached, l.Skipped:
 		case l.Promise:
 			broken++
 		default:
@@ -79,6 +89,8 @@ func (r *report) print(o options, w io.Writer) error {
 // state is the last word of a line.
 func (l line) state() string {
 	switch {
+	case l.Skipped:
+		return "skipped"
 	case l.Goal == "":
 		return ""
 	case l.Reached:

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"os"
+
+	"cloakroom.example/servers"
 )
 
 // row is one measurement. It makes one or more lines of the table.
@@ -12,6 +14,8 @@ type row struct {
 	id    string
 	about string // for the list in the help
 	lines []claim
+	// engine says that it needs a database server.
+	engine bool
 	// measure returns an outcome for each line, in their order.
 	measure func(ctx context.Context, b *bench) ([]outcome, error)
 }
@@ -43,9 +47,31 @@ type entry struct {
 	Text   string `json:"text"` // for people
 }
 
-// rows lists everything there is to measure, in the order of the table. Who adds
-// a row adds it here.
-func rows() []row {
+// rows lists everything there is to measure, in the order of the tables. Who adds
+// a row adds it here, or to engineRows.
+func rows() []row { return append(ownRows(), engineRows()...) }
+
+// engineRows need a database server.
+func engineRows() (all []row) {
+	for _, of := range []func(engine) row{commandsRow, engineReadRow, engineWriteRow} {
+		for _, e := range engines() {
+			all = append(all, of(e))
+		}
+	}
+	for _, e := range engines() {
+		if e.near {
+			all = append(all, revocationRow(e))
+		}
+	}
+	all = append(all, redisMemoryRow(), touchesRow(redisEngine()), touchesRow(postgresEngine()))
+	for _, e := range engines() {
+		all = append(all, engineGrowthRow(e))
+	}
+	return all
+}
+
+// ownRows need nothing.
+func ownRows() []row {
 	return []row{
 		readRow(), readBytesRow(), readProfileRow(), writeRow(), sqliteReadRow(), durableRow(),
 		serverRow(), sessionsRow(), growthRow(),
@@ -58,6 +84,9 @@ type bench struct {
 	scale scale
 	// progress is told how far the current row is.
 	progress func(done, all int)
+
+	servers map[string]*servers.Server // by engine, those that were needed so far
+	places  int                        // how many were given out there
 }
 
 // requests is the schedule of rows that call handlers in this process: on one

@@ -19,8 +19,14 @@ type scale struct {
 	sessions   int           // in each
 	largeSite  int           // sessions of a large site
 
-	reads      int // that are watched for what they write
-	repeats    int // of parallel changes
+	reads   int // that are watched for what they write
+	repeats int // of parallel changes
+
+	storedSessions int           // in a database server …
+	largeStore     int           // … and in one with many
+	touchSessions  int           // that share the requests of the row about touches …
+	touchTime      time.Duration // … and how much of that traffic
+
 	trials     int // of logouts, with our libraries …
 	peerTrials int // … and with those of others
 }
@@ -31,6 +37,7 @@ func full() scale {
 		Name: "full", rounds: 100, batch: 10 * time.Millisecond, longRounds: 25, longBatch: 300 * time.Millisecond,
 		loadRounds: 9, loadTime: 2 * time.Second, footprints: 3, sessions: 1_000_000, largeSite: 10_000_000,
 		reads: 1000, repeats: 20, trials: 1000, peerTrials: 100,
+		storedSessions: 100_000, largeStore: 1_000_000, touchSessions: 100_000, touchTime: 20 * time.Second,
 	}
 }
 
@@ -40,6 +47,7 @@ func quick() scale {
 		Name: "quick", rounds: 31, batch: 8 * time.Millisecond, longRounds: 7, longBatch: 150 * time.Millisecond,
 		loadRounds: 3, loadTime: time.Second, footprints: 1, sessions: 1_000_000, largeSite: 1_000_000,
 		reads: 1000, repeats: 5, trials: 200, peerTrials: 20,
+		storedSessions: 20_000, largeStore: 100_000, touchSessions: 20_000, touchTime: 5 * time.Second,
 	}
 }
 
@@ -49,6 +57,7 @@ func tiny() scale {
 		Name: "tiny", rounds: 3, batch: time.Millisecond, longRounds: 2, longBatch: 10 * time.Millisecond,
 		loadRounds: 2, loadTime: 20 * time.Millisecond, footprints: 1, sessions: 2_000, largeSite: 2_000,
 		reads: 100, repeats: 2, trials: 16, peerTrials: 4,
+		storedSessions: 400, largeStore: 2_000, touchSessions: 400, touchTime: 100 * time.Millisecond,
 	}
 }
 

@@ -87,12 +87,32 @@ func fold(text string, width int) (lines []string) {
 	return append(lines, current)
 }
 
-// markdown is the report for the README.
+// markdown is the report for the README: a table of the rows that need nothing, and
+// one of those that need a database server.
 func (r *report) markdown() string {
+	var own, engine []line
+	for _, l := range r.Lines {
+		if l.Engine {
+			engine = append(engine, l)
+		} else {
+			own = append(own, l)
+		}
+	}
+	var tables []string
+	for _, lines := range [][]line{own, engine} {
+		if len(lines) > 0 {
+			tables = append(tables, markdownTable(lines))
+		}
+	}
+	return strings.Join(tables, "\n") + "\n" + r.Machine.String() + "; scale " + r.Scale + ".\n"
+}
+
+// markdownTable is one table, with its notes under it.
+func markdownTable(lines []line) string {
 	var b strings.Builder
 	b.WriteString("| measure | cloakroom | peers | ratio | goal | |\n|---|--:|---|---|---|---|\n")
 	notes := ""
-	for _, l := range r.Lines {
+	for _, l := range lines {
 		peers := make([]string, len(l.Peers))
 		for i, p := range l.Peers {
 			peers[i] = p.Name + " " + p.Text
@@ -103,5 +123,5 @@ func (r *report) markdown() string {
 			notes += fmt.Sprintf("\n%s: %s.\n", l.Measure, l.Note)
 		}
 	}
-	return b.String() + notes + "\n" + r.Machine.String() + "; scale " + r.Scale + ".\n"
+	return b.String() + notes
 }

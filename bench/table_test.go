@@ -27,28 +27,30 @@ func measuresOf(all ...row) (out []string) {
 	return out
 }
 
-// between returns what is between the first two comments about the bench.
-func between(text string) (string, bool) {
-	const marker = "bench -->"
-	parts := strings.SplitN(text, marker, 3)
+// between returns what is between the first two comments with the name.
+func between(text, name string) (string, bool) {
+	parts := strings.SplitN(text, name+" -->", 3)
 	if len(parts) != 3 {
 		return "", false
 	}
 	return parts[1], true
 }
 
-// TestREADME: the README's table has the lines that the program has today.
+// TestREADME: the README's tables have the lines that the program has today.
 func TestREADME(t *testing.T) {
 	text, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, found := between(string(text))
-	if !found {
-		t.Fatal("README.md has no table between <!-- bench --> and <!-- /bench -->; make it with go run ./bench --markdown")
-	}
-	if got, want := measuresIn(table), measuresOf(rows()...); !slices.Equal(got, want) {
-		t.Errorf("README.md has the lines\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	for name, rows := range map[string][]row{"bench": ownRows(), "engines": engineRows()} {
+		table, found := between(string(text), name)
+		if !found {
+			t.Errorf("README.md has no table between <!-- %s --> and <!-- /%[1]s -->; make it with go run ./bench --markdown", name)
+			continue
+		}
+		if got, want := measuresIn(table), measuresOf(rows...); !slices.Equal(got, want) {
+			t.Errorf("between <!-- %s -->, README.md has the lines\n  %s\nwant\n  %s", name, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+		}
 	}
 }
 
@@ -56,10 +58,11 @@ func TestBetween(t *testing.T) {
 	for text, want := range map[string]string{
 		"a <!-- bench -->\n| x | y |\n<!-- /bench --> b": "\n| x | y |\n<!-- /",
 		"a <!-- bench --> b <!-- bench --> c":            " b <!-- ",
+		"<!-- other --> <!-- bench -->b<!-- /bench -->":  "b<!-- /",
 		"a <!-- bench --> b":                             "",
 		"a":                                              "",
 	} {
-		if got, found := between(text); got != want || found != (want != "") {
+		if got, found := between(text, "bench"); got != want || found != (want != "") {
 			t.Errorf("%q: got %q, %v, want %q", text, got, found, want)
 		}
 	}
@@ -76,6 +79,8 @@ func sample() report {
 		{Measure: "short", Ours: entry{Text: "3 ms"}, Goal: "≤ 2 ms", Note: "a noisy machine"},
 		{Measure: "changes", Ours: entry{Text: "49 of 50"}, Goal: "50 of 50", Promise: true},
 		{Measure: "for your information", Ours: entry{Text: "1.3×"}, Reached: true},
+		{Measure: "commands", Engine: true, Ours: entry{Text: "1"}, Goal: "1", Reached: true},
+		{Measure: "statements", Engine: true, Goal: "1", Skipped: true, Note: "there is no server"},
 	}}
 }
 
@@ -87,8 +92,11 @@ long: session cost                                  gorilla 30 µs
 short                                    3 ms                             ≤ 2 ms    missed (1)
 changes                                  49 of 50                         50 of 50  BROKEN
 for your information                     1.3×
+commands                                 1                                1         reached
+statements                                                                1         skipped (2)
 
 1  a noisy machine
+2  there is no server
 2 cores, linux/amd64, go1.26; scale full
 `
 	want = strings.Replace(want, "measure                                 cloakroom", "measure                                  cloakroom", 1)
@@ -107,6 +115,13 @@ func TestMarkdown(t *testing.T) {
 | for your information | 1.3× |  |  |  |  |
 
 short: a noisy machine.
+
+| measure | cloakroom | peers | ratio | goal | |
+|---|--:|---|---|---|---|
+| commands | 1 |  |  | 1 | reached |
+| statements |  |  |  | 1 | skipped |
+
+statements: there is no server.
 
 2 cores, linux/amd64, go1.26; scale full.
 `

@@ -16,6 +16,7 @@ import (
 
 	"cloakroom.example/demo"
 	"cloakroom.example/session"
+	"cloakroom.example/storeurl"
 )
 
 const demoHelp = `Demo opens a small shop on this machine and shows what sessions do: fill the
@@ -23,8 +24,9 @@ basket as a visitor, sign in, keep the basket, close the tab, come back. Each
 session event is one line in the terminal. It runs until interrupted.
 
 The sessions live in an SQLite database in a folder of its own, so that they
-survive a restart, with the key that seals them. The database holds neither
-tokens nor readable values. The passwords are new at every start and are
+survive a restart, with the key that seals them. With --store they live in any
+other engine; shops that share a store and the key share the sessions. The database
+holds neither tokens nor readable values. The passwords are new at every start and are
 printed; they are not kept, and neither are new ones and second factors that you
 give yourself in the shop.
 
@@ -37,11 +39,17 @@ const demoExamples = `  cloakroom demo
   cloakroom demo --addr 127.0.0.1:0              any free port
   cloakroom demo --tls --addr :8443              for other machines, too
   cloakroom demo --data /tmp/shop                keep the sessions there
-  cloakroom demo --idle 1m                       see the warning before the end`
+  cloakroom demo --idle 1m                       see the warning before the end
+  cloakroom demo --store redis://127.0.0.1       keep the sessions in Redis
+
+Two shops, each in a terminal of its own:
+  cloakroom demo --store postgres://shop@127.0.0.1/shop
+  cloakroom demo --store postgres://shop@127.0.0.1/shop --addr 127.0.0.1:8081`
 
 type demoOptions struct {
 	addr     string
 	data     string
+	store    string
 	tls      bool
 	idle     time.Duration
 	absolute time.Duration
@@ -60,7 +68,8 @@ func newDemoCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 means any that is free")
-	cmd.Flags().StringVar(&o.data, "data", "", "`folder` for the sessions, their key and the certificate (default: in your cache folder)")
+	cmd.Flags().StringVar(&o.data, "data", "", "`folder` for the key, the certificate and the sessions (default: in your cache folder)")
+	cmd.Flags().StringVar(&o.store, "store", "", "`URL` of the store for the sessions (default: a file in the folder); see \"cloakroom store --help\"")
 	cmd.Flags().BoolVar(&o.tls, "tls", false, "serve HTTPS, with a certificate of its own making")
 	cmd.Flags().DurationVar(&o.idle, "idle", 30*time.Minute, "`time` without activity after which sessions end")
 	cmd.Flags().DurationVar(&o.absolute, "absolute", 12*time.Hour, "`time` after which sessions end however active they are")
@@ -86,16 +95,18 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err 
 		return listenError(o.addr, err)
 	}
 	defer listener.Close() // does nothing once the server has closed it
-	sessions, err := openSessions(ctx, dir)
+	sessions, err := o.openStore(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, sessions.close()) }()
+	defer closeStore(sessions, &err)
 	key, err := demo.Key(dir)
 	if err != nil {
 		return fmt.Errorf("%w; name another folder with --data", err)
 	}
-	shop, err := demo.New(demo.Options{Store: sessions.store, Database: sessions.database, Keys: [][]byte{key}, Limits: limits, Log: stdout})
+	shop, err := demo.New(demo.Options{
+		Store: sessions.Store, Database: sessions.DB, Engine: sessions.Engine, Keys: [][]byte{key}, Limits: limits, Log: stdout,
+	})
 	if err != nil {
 		return err
 	}
@@ -106,7 +117,7 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err 
 	}()
 	server := newServer(shop.Handler(), stderr)
 	server.RegisterOnShutdown(shop.EndStreams)
-	site := site{url: "http://" + o.shownAddr(listener), dir: dir, accounts: shop.Accounts()}
+	site := site{url: "http://" + o.shownAddr(listener), kept: o.kept(sessions, dir), forgets: sessions.Engine == storeurl.Memory, accounts: shop.Accounts()}
 	if o.tls {
 		cert, err := demo.Certificate(dir, o.hosts()...)
 		if err != nil {

@@ -54,8 +54,9 @@ func serve(ctx context.Context, server *http.Server, l net.Listener) error {
 
 // site is what the terminal says about a shop that is open.
 type site struct {
-	url, dir, fingerprint string
-	accounts              []demo.Account
+	url, kept, fingerprint string
+	forgets                bool // the sessions with the process
+	accounts               []demo.Account
 }
 
 // secure makes the server use HTTPS, and the terminal say so.
@@ -74,22 +75,22 @@ func (s site) print(w io.Writer) error {
 		fmt.Fprintf(&b, "user %s  password %s\n", a.Name, a.Password)
 	}
 	fmt.Fprintf(&b, "\nroot has the role admin. The passwords are new at every start.\n")
-	fmt.Fprintf(&b, "Sessions are kept in %s\n", s.dir)
+	b.WriteString(s.kept)
 	if s.fingerprint != "" {
 		fmt.Fprintf(&b, "Your browser will warn about the certificate. SHA-256 of the right one:\n  %s\n", s.fingerprint)
 	}
-	b.WriteString(`
+	fmt.Fprintf(&b, `
 What to try:
   1  put something into the basket, then sign in: the basket comes along
   2  close the tab and come back: still signed in, the basket is there
-  3  stop this program and start it again: still signed in
+  3  stop this program and start it again: %s
   4  add from two tabs at once: nothing is lost
   5  sign out, then press the back button: nothing to see
   6  open /try and attack the shop: eight ways, one click each
   7  sign in as root and open /admin: who is there, live; sign somebody out
 
 Ctrl-C closes the shop. What happens to sessions:
-`)
+`, choose(s.forgets, "nobody is known any more", "still signed in"))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

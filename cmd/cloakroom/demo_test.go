@@ -291,7 +291,7 @@ func newerDatabase(t testing.TB) string {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), `INSERT INTO session_migrations (version) VALUES (9999)`); err != nil {
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO session_migrations (version, compatible) VALUES (9999, 9999)`); err != nil {
 		t.Fatal(err)
 	}
 	return dir

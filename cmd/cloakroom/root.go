@@ -16,6 +16,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitAdvised: it works, but something should be put right.
+	exitAdvised = 3
 )
 
 const rootHelp = `cloakroom is web-session management done right: leave your coat, carry only a
@@ -43,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRootCommand()
 	// Whatever goes wrong before a command starts is wrong usage.
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
-	root.SetArgs(args)
+	root.SetArgs(handlesLast(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	command, err := root.ExecuteContextC(ctx)
@@ -51,6 +53,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	fmt.Fprintf(stderr, "cloakroom: %s\n", oneLine(err))
+	if errors.Is(err, errAdvised) {
+		return exitAdvised
+	}
 	if usage := (usageError{}); started && !errors.As(err, &usage) {
 		return exitFailed
 	}
@@ -71,7 +76,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageTemplate(root.UsageTemplate() + exitHelp)
-	root.AddCommand(newDemoCommand(), newVersionCommand())
+	root.AddCommand(newDemoCommand(), newSessionsCommand(), newStoreCommand(), newVersionCommand())
 	return root
 }
 

@@ -28,14 +28,27 @@ func standard(importPath string) bool {
 	return !strings.Contains(first, ".")
 }
 
-// drivers are the database drivers known to Go programs. Only programs link them:
-// libraries leave the choice to their users.
+// drivers are the database drivers known to Go programs. Programs link them, the
+// package that opens stores by URL for them, and the modules that need a driver's
+// own interface: all others leave the choice to their users.
 func drivers() []string {
 	return []string{
 		"modernc.org/sqlite", "github.com/mattn/go-sqlite3", "github.com/ncruces/go-sqlite3",
 		"github.com/jackc/pgx", "github.com/lib/pq", "github.com/go-sql-driver/mysql",
 		"github.com/redis/go-redis", "github.com/redis/rueidis", "github.com/valkey-io/valkey-go",
 	}
+}
+
+// mayLink reports whether a package may import a driver.
+func mayLink(importPath, driver string) bool {
+	switch {
+	case importPath == library+"/redisstore":
+		return driver == "github.com/redis/rueidis"
+	case importPath == library+"/pgwatch":
+		return driver == "github.com/jackc/pgx"
+	}
+	return importPath == house+"/cmd/cloakroom" || importPath == house+"/storeurl" || importPath == house+"/bench" ||
+		within(importPath, house+"/examples")
 }
 
 // allowed returns what a package of the library may import beside the standard
@@ -52,6 +65,8 @@ func allowed(importPath string) (others []string, ofLibrary bool) {
 		return []string{
 			library, library + "/store", library + "/store/memory", library + "/store/storetest",
 		}, true
+	case importPath == library+"/pgwatch":
+		return []string{library + "/store", library + "/store/sqlstore"}, true
 	case within(importPath, library):
 		return []string{library, library + "/store"}, true
 	}
@@ -71,19 +86,19 @@ func importRules(p pkg) (complaints []string) {
 	}
 	others, ofLibrary := allowed(p.ImportPath)
 	for _, i := range p.Imports {
+		linked := func(driver string) bool { return within(i, driver) && mayLink(p.ImportPath, driver) }
 		switch {
 		case i == "C":
 			complain("imports C")
-		case within(i, "testing") && p.ImportPath != library+"/store/storetest" && p.ImportPath != library+"/sessiontest":
+		case within(i, "testing") && p.ImportPath != library+"/store/storetest" && p.ImportPath != library+"/sessiontest" &&
+			!within(p.ImportPath, house+"/tests"):
 			complain("imports %s outside of tests", i)
-		case ofLibrary && !standard(i) && !slices.Contains(others, i):
+		case ofLibrary && !standard(i) && !slices.Contains(others, i) && !slices.ContainsFunc(drivers(), linked):
 			complain("imports %s", i)
 		case within(p.ImportPath, house+"/audit") && within(i, library), within(p.ImportPath, house+"/review") && within(i, library):
 			complain("imports %s: what proves must not share code with what it proves", i)
 		}
-		isDriver := func(driver string) bool { return within(i, driver) }
-		isProgram := p.ImportPath == house+"/cmd/cloakroom" || p.ImportPath == house+"/bench" || within(p.ImportPath, house+"/examples")
-		if !isProgram && slices.ContainsFunc(drivers(), isDriver) {
+		if slices.ContainsFunc(drivers(), func(driver string) bool { return within(i, driver) }) && !slices.ContainsFunc(drivers(), linked) {
 			complain("imports the driver %s", i)
 		}
 	}
@@ -166,6 +181,17 @@ func TestImportRulesFail(t *testing.T) {
 			pkg{ImportPath: house + "/demo", Name: "demo", Imports: []string{"modernc.org/sqlite"}},
 			[]string{house + "/demo: imports the driver modernc.org/sqlite"},
 		},
+		"good module of a driver": {
+			pkg: pkg{ImportPath: library + "/redisstore", Name: "redisstore", Imports: []string{"github.com/redis/rueidis", library + "/store"}},
+		},
+		"module of another driver": {
+			pkg{ImportPath: library + "/pgwatch", Name: "pgwatch", Imports: []string{"github.com/redis/rueidis", "github.com/jackc/pgx/v5"}},
+			[]string{
+				library + "/pgwatch: imports github.com/redis/rueidis",
+				library + "/pgwatch: imports the driver github.com/redis/rueidis",
+			},
+		},
+		"good opener":     {pkg: pkg{ImportPath: house + "/storeurl", Name: "storeurl", Imports: []string{"github.com/jackc/pgx/v5", library}}},
 		"good program":    {pkg: pkg{ImportPath: house + "/cmd/cloakroom", Name: "main", Imports: []string{"modernc.org/sqlite", library}}},
 		"good example":    {pkg: pkg{ImportPath: house + "/examples/migrate", Name: "main", Imports: []string{"modernc.org/sqlite", library}}},
 		"good comparison": {pkg: pkg{ImportPath: house + "/bench", Name: "main", Imports: []string{"modernc.org/sqlite", library}}},
