@@ -32,15 +32,14 @@ func postgresEngine() engine {
 	}
 }
 
-// oursOnPostgres is configured by defaults alone; with a near-cache, the store has
-// to tell what changes.
+// oursOnPostgres is configured by defaults alone.
 func oursOnPostgres(ctx context.Context, p place, near bool) (*cloakroom, error) {
 	config, err := pgx.ParseConfig(p.url)
 	if err != nil {
 		return nil, err
 	}
 	db := stdlib.OpenDB(*config)
-	s, err := sqlstore.Open(ctx, db, sqlstore.PostgreSQL(), sqlstore.Options{Push: near})
+	s, err := sqlstore.Open(ctx, db, sqlstore.PostgreSQL(), sqlstore.Options{})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -107,8 +107,9 @@ func (b *bench) touches(ctx context.Context, c *cloakroom) (out outcome, err err
 		}
 		for i, ok := next(); ok; i, ok = next() {
 			clock.set(start.Add(time.Minute + time.Duration(i)*time.Second/touchRate))
-			r := base.Clone(ctx)
-			r.Header["Cookie"] = []string{cookies.get(rand.N(n))}
+			who, r := rand.N(n), base.Clone(ctx)
+			r.RemoteAddr = addressOf(who) // one who has moved is written down by himself
+			r.Header["User-Agent"], r.Header["Cookie"] = []string{agents()[who%len(agents())]}, []string{cookies.get(who)}
 			w.reset()
 			h.ServeHTTP(w, r)
 			if w.status >= 400 {

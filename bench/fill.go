@@ -57,7 +57,7 @@ func logins(c *cloakroom, n, workers int, progress func(done, all int), clock fu
 			clock(i)
 			w.reset()
 			r := requests[i%len(requests)].WithContext(context.Background())
-			r.RemoteAddr = fmt.Sprintf("198.%d.%d.%d:49152", 18+i>>16&1, i>>8&255, i&255)
+			r.RemoteAddr = addressOf(i)
 			h.ServeHTTP(w, r)
 			cookie, _, _ := strings.Cut(w.header.Get("Set-Cookie"), ";")
 			if w.status >= 400 || cookie == "" {
@@ -69,6 +69,11 @@ func logins(c *cloakroom, n, workers int, progress func(done, all int), clock fu
 		}
 		return nil
 	})
+}
+
+// addressOf is where the browser of a user is.
+func addressOf(i int) string {
+	return fmt.Sprintf("198.%d.%d.%d:49152", 18+i>>16&1, i>>8&255, i&255)
 }
 
 // scsSessions stores so many sessions with the same content in scs, as its

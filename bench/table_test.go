@@ -36,20 +36,23 @@ func between(text, name string) (string, bool) {
 	return parts[1], true
 }
 
-// TestREADME: the README's tables have the lines that the program has today.
+// TestREADME: the tables in the READMEs have the lines that the program has today.
 func TestREADME(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, rows := range map[string][]row{"bench": ownRows(), "engines": engineRows()} {
-		table, found := between(string(text), name)
+	for _, c := range []struct {
+		file, name string
+		rows       []row
+	}{{"../README.md", "bench", ownRows()}, {"README.md", "engines", engineRows()}} {
+		text, err := os.ReadFile(c.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, found := between(string(text), c.name)
 		if !found {
-			t.Errorf("README.md has no table between <!-- %s --> and <!-- /%[1]s -->; make it with go run ./bench --markdown", name)
+			t.Errorf("%s has no table between <!-- %s --> and <!-- /%[2]s -->; make it with go run ./bench --markdown", c.file, c.name)
 			continue
 		}
-		if got, want := measuresIn(table), measuresOf(rows...); !slices.Equal(got, want) {
-			t.Errorf("between <!-- %s -->, README.md has the lines\n  %s\nwant\n  %s", name, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+		if got, want := measuresIn(table), measuresOf(c.rows...); !slices.Equal(got, want) {
+			t.Errorf("between <!-- %s -->, %s has the lines\n  %s\nwant\n  %s", c.name, c.file, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 		}
 	}
 }

@@ -130,14 +130,16 @@ func New(o Options) (*Shop, error) {
 // of the user first.
 func (s *Shop) routeAccount() {
 	login := func(next http.HandlerFunc) http.Handler { return s.sessions.RequireLogin(next) }
-	factor := func(next http.HandlerFunc) http.Handler { return s.sessions.RequireLogin(s.requireFactor(next)) }
+	// Not by a copy of a session that another node has ended a moment ago.
+	current := func(next http.HandlerFunc) http.Handler { return s.sessions.RequireCurrent(next) }
+	factor := func(next http.HandlerFunc) http.Handler { return s.sessions.RequireCurrent(s.requireFactor(next)) }
 
 	s.routes.Handle("GET /account", login(s.account))
 	s.routes.Handle("GET /account/confirm", login(s.confirmForm))
 	s.routes.Handle("POST /account/confirm", login(s.confirm))
 	s.routes.Handle("GET /account/code", login(s.stepUpForm))
 	s.routes.Handle("POST /account/code", login(s.stepUp))
-	s.routes.Handle("POST /account/sessions/end", login(s.endSession))
+	s.routes.Handle("POST /account/sessions/end", current(s.endSession))
 	s.routes.Handle("POST /account/sessions/end-others", s.guarded(s.endOthers))
 	s.routes.Handle("GET /account/password", factor(s.passwordForm))
 	s.routes.Handle("POST /account/password", factor(s.changePassword)) // asks for the password itself

@@ -1,4 +1,3 @@
 module cloakroom.example/servers
 
 go 1.26.0
-

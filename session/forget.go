@@ -75,7 +75,8 @@ func (m *Manager) endSeriesLocked(ctx context.Context, s *Session, h store.Handl
 	if _, err := m.endRecord(ctx, s, h, cause, by); err != nil {
 		return err
 	}
-	return m.endSessionsOfLocked(ctx, s, h, cause, by)
+	_, err := m.endSessionsOfLocked(ctx, s, h, cause, by)
+	return err
 }
 
 // endRecord ends the record of a remembered login, and reports whether it was
@@ -97,14 +98,14 @@ func (m *Manager) reportForgotten(s *Session, handles []store.Handle, subject, c
 	}
 }
 
-// endSessionsOfLocked ends the sessions of a remembered login that has ended. s
-// may be nil, as for emit.
-func (m *Manager) endSessionsOfLocked(ctx context.Context, s *Session, h store.Handle, cause, by string) error {
+// endSessionsOfLocked ends the sessions of a remembered login that has ended, and
+// returns how many. s may be nil, as for emit.
+func (m *Manager) endSessionsOfLocked(ctx context.Context, s *Session, h store.Handle, cause, by string) (int, error) {
 	done, err := m.store.Revoke(ctx, store.Revocation{
 		Namespace: m.cfg.Namespace, Link: store.Link(h), Cause: cause, By: by, Now: m.now(), Clock: m.clock,
 	})
 	if err != nil {
-		return fromStore("forgetting", err)
+		return 0, fromStore("forgetting", err)
 	}
 	for _, ended := range done.Changed {
 		m.channels.end(ended)
@@ -113,7 +114,7 @@ func (m *Manager) endSessionsOfLocked(ctx context.Context, s *Session, h store.H
 			s.status, s.err = statusEnded, ErrEnded
 		}
 	}
-	return nil
+	return len(done.Changed), nil
 }
 
 // forgetLogins carries a revocation out on the remembered logins, before it is
@@ -135,10 +136,15 @@ func (m *Manager) forgetLogins(ctx context.Context, from *Session, v store.Revoc
 }
 
 // forgetNamed ends the remembered login that a handle names: that of a session, or
-// its own.
+// its own. A session that has ended meanwhile still names the one that it would come
+// back from, or already has.
 func (m *Manager) forgetNamed(ctx context.Context, from *Session, v store.Revocation) (series store.Handle, named bool, err error) {
 	r, err := m.store.Load(store.Fresh(ctx), store.Key{Namespace: m.cfg.Namespace, Handle: v.Handle}, nil)
 	switch {
+	case err == nil && r.Ended():
+		if series, err = m.seriesAmong(ctx, r.Links); err != nil {
+			return store.Handle{}, false, err
+		}
 	case err == nil:
 		series, _ = seriesOf(&r)
 	case errors.Is(err, store.ErrNotFound):
@@ -150,7 +156,44 @@ func (m *Manager) forgetNamed(ctx context.Context, from *Session, v store.Revoca
 		return store.Handle{}, false, nil
 	}
 	ended, err := m.endRecord(ctx, from, series, v.Cause, v.By)
-	return series, ended && series == v.Handle, err
+	return series, ended && (series == v.Handle || r.Ended()), err
+}
+
+// seriesAmong returns which of an ended session's links names a remembered login,
+// zero if none does: its links are what is left of it.
+func (m *Manager) seriesAmong(ctx context.Context, links []store.Link) (store.Handle, error) {
+	for _, l := range links {
+		_, err := m.store.Load(store.Fresh(ctx), m.seriesKey(store.Handle(l)), nil)
+		switch {
+		case err == nil, errors.Is(err, store.ErrFormat): // what cannot be read can be ended
+			return store.Handle(l), nil
+		case !errors.Is(err, store.ErrNotFound):
+			return store.Handle{}, fromStore("loading remembered login", err)
+		}
+	}
+	return store.Handle{}, nil
+}
+
+// forgetEndedLocked ends what ended sessions would come back from, and what has come back
+// from it since.
+func (m *Manager) forgetEndedLocked(ctx context.Context, s *Session, ended []store.Handle, cause, by string) error {
+	for _, h := range ended {
+		r, err := m.store.Load(store.Fresh(ctx), store.Key{Namespace: m.cfg.Namespace, Handle: h}, nil)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return fromStore("forgetting", err)
+		}
+		series, err := m.seriesAmong(ctx, r.Links)
+		if err == nil && !series.IsZero() {
+			err = m.endSeriesLocked(ctx, s, series, cause, by)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetEvicted ends what is remembered of sessions that had to go for others:

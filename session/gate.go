@@ -74,14 +74,19 @@ func (m *Manager) admit(s *Session) {
 	s.status, s.err = statusEnded, ErrEnded
 }
 
-// endAdmittedLocked ends or locks a session, and what it would come back from.
+// endAdmittedLocked ends or locks a session, and ends what it would come back from:
+// the lock too would be over when the session has run out.
 func (m *Manager) endAdmittedLocked(ctx context.Context, s *Session, v store.Revocation, series Handle) (store.Revoked, error) {
-	if v.Effect == store.EffectEnd && !series.IsZero() {
+	if !series.IsZero() {
 		if _, err := m.endRecord(ctx, s, series, v.Cause, ""); err != nil {
 			return store.Revoked{}, err
 		}
 	}
-	return m.store.Revoke(ctx, v)
+	done, err := m.store.Revoke(ctx, v)
+	if err == nil && v.Effect == store.EffectEnd && !series.IsZero() {
+		_, err = m.endSessionsOfLocked(ctx, s, series, v.Cause, "")
+	}
+	return done, err
 }
 
 // CheckLogin returns nil if somebody is signed in. Errors: ErrLoginRequired,

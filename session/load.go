@@ -45,6 +45,9 @@ func (m *Manager) bounded(ctx context.Context) (context.Context, context.CancelF
 	if m.local {
 		return ctx, func() {}
 	}
+	if m.copies {
+		return newPatience(ctx, m.cfg.StoreTimeout)
+	}
 	return context.WithTimeout(ctx, m.cfg.StoreTimeout)
 }
 

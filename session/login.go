@@ -192,10 +192,13 @@ func (m *Manager) RevokeOthers(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	spared := m.renewSeries(ctx, s)
-	return m.revokeSparing(ctx, store.Revocation{
-		Subject: s.Subject(), Except: s.Handle(), Cause: "revoke_others",
-	}, spared)
+	// Asked now: a used token of the remembered login ends the session, and then above
+	// all the others have to end.
+	others := store.Revocation{Subject: s.Subject(), Except: s.Handle(), Cause: "revoke_others"}
+	if others.Subject == "" {
+		return 0, ErrEnded
+	}
+	return m.revokeSparing(ctx, others, m.renewSeries(ctx, s))
 }
 
 // renewal describes how a session's record is replaced by one with a new token.

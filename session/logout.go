@@ -52,22 +52,27 @@ func (m *Manager) endSession(ctx context.Context, s *Session) error {
 	if err != nil {
 		return fromStore("logging out", err)
 	}
-	if len(done.Changed) == 0 {
-		return m.alreadyEndedLocked(ctx, s)
+	if len(done.Changed) > 0 {
+		m.emit(s, Event{Type: EventLogout, Handle: h, Subject: subject, Initiator: subject})
+		m.channels.end(h)
 	}
-	m.emit(s, Event{Type: EventLogout, Handle: h, Subject: subject, Initiator: subject})
-	m.channels.end(h)
+	successors := 0 // came of the remembered login in the meantime
+	for _, series := range former.handles {
+		n, err := m.endSessionsOfLocked(ctx, s, series, CauseLogout, subject)
+		if err != nil {
+			return err
+		}
+		successors += n
+	}
+	if len(done.Changed) == 0 {
+		return m.alreadyEndedLocked(ctx, s, successors > 0)
+	}
 	s.forgetLocked()
 	s.clear, s.clearSite = s.transport == store.Cookie, s.transport == store.Cookie
 	if former.cookie {
 		s.rememberLocked().clear = true
 	}
 	s.renewCSRFLocked()
-	for _, series := range former.handles {
-		if err := m.endSessionsOfLocked(ctx, s, series, CauseLogout, subject); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -81,7 +86,7 @@ func (m *Manager) forgetBrowserLocked(ctx context.Context, s *Session) (formerSe
 		}
 		if err == nil && s.status != statusLive {
 			s.rememberLocked().clear = true // it was the cookie that proved itself
-			err = m.endSessionsOfLocked(ctx, s, h, CauseLogout, "")
+			_, err = m.endSessionsOfLocked(ctx, s, h, CauseLogout, "")
 		}
 	}
 	return former, err
@@ -89,8 +94,9 @@ func (m *Manager) forgetBrowserLocked(ctx context.Context, s *Session) (formerSe
 
 // alreadyEndedLocked deals with a logout that came second. The cookie is left
 // alone: the browser may hold a newer one. If the session goes on under another
-// token, the user has to be told that he is still signed in.
-func (m *Manager) alreadyEndedLocked(ctx context.Context, s *Session) error {
+// token, and that could not be ended with what is remembered, the user has to be
+// told that he is still signed in.
+func (m *Manager) alreadyEndedLocked(ctx context.Context, s *Session, successorToo bool) error {
 	r, err := m.store.Load(m.fresh(ctx), s.record.Key(), nil)
 	s.forgetLocked()
 	s.status, s.err = statusEnded, ErrEnded
@@ -99,7 +105,7 @@ func (m *Manager) alreadyEndedLocked(ctx context.Context, s *Session) error {
 		return nil
 	case err != nil:
 		return fromStore("logging out", err)
-	case r.End.Cause == store.CauseRenewed:
+	case r.End.Cause == store.CauseRenewed && !successorToo:
 		return ErrEnded
 	}
 	return nil

@@ -116,6 +116,9 @@ func TestTamperedSeries(t *testing.T) {
 		"authenticated": func(r *store.Record) { r.Assurance.At = r.Assurance.At.Add(time.Hour) },
 		"role":          func(r *store.Record) { r.Assurance.Role = "admin" },
 		"wrap":          func(r *store.Record) { r.Wrap[len(r.Wrap)-1] ^= 1 },
+		"of a later version": func(r *store.Record) {
+			r.Extensions = append(r.Extensions, store.Extension{Name: "later", Critical: true})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &tampered{Store: external{memory.New()}}

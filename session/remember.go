@@ -22,8 +22,8 @@ import (
 //
 // Such a session is of reduced assurance: its method is [MethodRemember], its
 // level is not stated, and [Manager.RequireFresh] refuses it until its user has
-// re-authenticated. Logout, and whatever ends the session other than time, ends
-// the remembered login too; so do [Manager.RevokeSubject] and the others.
+// re-authenticated. Logout, and whatever locks the session or ends it other than by
+// time, ends the remembered login too; so do [Manager.RevokeSubject] and the others.
 type Remember struct {
 	// Readmit says who the subject of a remembered login is today, each time
 	// before a session is made from it: an account that was locked or deleted

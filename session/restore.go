@@ -158,10 +158,17 @@ func (a *restoration) rejoinLocked(ctx context.Context, v *series, token Token) 
 		return nextMint, nil
 	case err != nil:
 		return nextNothing, fromStore("restoring", err)
+	case r.Ended() && r.End.Cause == store.CauseRenewed && s.opened.Sub(r.End.At) > grace:
+		return nextNothing, m.endReusedSeries(ctx, s, &v.record)
 	case r.Ended() && !ofTime(r.End.Cause):
 		return nextNothing, ErrEnded
 	case !r.Alive(s.opened):
 		return nextMint, nil
+	}
+	if current, previous := matches(&r, token); !current && !previous {
+		// Rotated twice since, as just before renewed: somebody has got the answer, and
+		// keeps it from showing.
+		return nextNothing, m.endReusedSeries(ctx, s, &v.record)
 	}
 	s.whole = true
 	m.acceptLocked(s, token, &r)
@@ -186,7 +193,8 @@ func (a *restoration) readmit(ctx context.Context, v *series) error {
 	case errors.Is(err, ErrLoginRequired):
 		return a.dismiss(ctx, v)
 	case err != nil:
-		return fmt.Errorf("readmitting: %w", err)
+		// Not wrapped: it can be made of an error of ours that means something else here.
+		return fmt.Errorf("readmitting: %v", err)
 	case id.Subject != "" && id.Subject != r.Subject:
 		return errors.New("readmitting: Remember.Readmit answers with another subject")
 	}
@@ -349,7 +357,10 @@ func (s *Session) confirmSeries(ctx context.Context) {
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return
 		}
-		current, _ := matches(&r, token)
+		current, previous := matches(&r, token)
+		if err == nil && previous {
+			return // another one of the browser's requests, or another's, has yet to show it
+		}
 		if err == nil && current && !r.Ended() && r.Predecessor != nil && r.Predecessor.Confirmed.IsZero() {
 			p := *r.Predecessor
 			p.Confirmed = s.opened

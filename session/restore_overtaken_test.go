@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"testing"
 
@@ -55,8 +56,9 @@ func TestRestoreOvertaken(t *testing.T) {
 					}
 				}
 				before := cookiesOf(b.reopen())
-				if got := b.get("/whoami"); got != "||" || cookiesOf(b) != before {
-					t.Errorf("overtaken: got %q, cookies touched: %t", got, cookiesOf(b) != before)
+				nodes[0].mux.Handle("GET /private", nodes[0].RequireLogin(http.HandlerFunc(showPage)))
+				if resp := b.do(b.request("GET", "/private", nil)); resp.StatusCode != 401 || cookiesOf(b) != before {
+					t.Errorf("overtaken: got status %d, cookies touched: %t", resp.StatusCode, cookiesOf(b) != before)
 				}
 				nodes[0].wantForgotten(t, "alice", b)
 			})

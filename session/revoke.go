@@ -9,8 +9,9 @@ import (
 
 // Revoke ends the session with the given handle, for the given reason, and
 // reports whether it was alive until now. A remembered login that the session
-// belongs to ends with it; the handle may also be that of a remembered login,
-// whose sessions end then. Where a user chooses the handle, check that it is of
+// belongs to ends with it, even if the session itself has ended meanwhile: that it
+// would come back counts as being alive. The handle may also be that of a remembered
+// login, whose sessions end then. Where a user chooses the handle, check that it is of
 // his, for example with [Manager.Sessions] and [Manager.Remembered]. Control:
 // admin-revoke.
 func (m *Manager) Revoke(ctx context.Context, h Handle, reason string) (bool, error) {
@@ -92,8 +93,14 @@ func (m *Manager) revokeSparing(ctx context.Context, v store.Revocation, spared 
 		}
 	}
 	n := len(done.Changed)
+	if v.Link != (store.Link{}) {
+		// Sessions can have got the link when they came back.
+		if err := m.forgetEndedLocked(ctx, from, done.Changed, v.Cause, v.By); err != nil {
+			return n, err
+		}
+	}
 	if !series.IsZero() {
-		if err := m.endSessionsOfLocked(ctx, from, series, v.Cause, v.By); err != nil {
+		if _, err := m.endSessionsOfLocked(ctx, from, series, v.Cause, v.By); err != nil {
 			return n, err
 		}
 		if named {

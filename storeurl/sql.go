@@ -37,9 +37,6 @@ func (a *address) database(o Options) (d database, ok bool, err error) {
 // sqlOptions reads what is the same for all SQL databases.
 func (a *address) sqlOptions(o Options) (tuning sqlstore.Options, err error) {
 	tuning.KeepSchema = o.Existing
-	// Who changes something has to tell those who keep copies, whether or not he
-	// keeps any himself.
-	tuning.Push = a.engine == PostgreSQL && (o.Existing || a.options.has("near-cache"))
 	if tuning.Readers, err = a.options.count("pool", 1, 0); err != nil {
 		return tuning, err
 	}

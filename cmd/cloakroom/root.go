@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"cloakroom.example/plain"
 )
 
 // Manners: results go to stdout, errors to stderr, as one line that says what to
@@ -52,7 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "cloakroom: %s\n", oneLine(err))
+	fmt.Fprintf(stderr, "cloakroom: %s\n", plain.Text(oneLine(err)))
 	if errors.Is(err, errAdvised) {
 		return exitAdvised
 	}

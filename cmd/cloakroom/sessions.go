@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"cloakroom.example/session/store"
 	"cloakroom.example/storeurl"
@@ -62,6 +63,9 @@ type desk struct {
 // withDesk opens the store, runs a command, and closes the store.
 func withDesk(cmd *cobra.Command, f sessionsFlags, run func(ctx context.Context, d *desk) error) (err error) {
 	ctx := cmd.Context()
+	if err := checkGiven(cmd.Flags()); err != nil {
+		return usageError{err}
+	}
 	opened, err := f.open(ctx)
 	if err != nil {
 		return err
@@ -73,6 +77,18 @@ func withDesk(cmd *cobra.Command, f sessionsFlags, run func(ctx context.Context,
 	}
 	defer d.progressOver()
 	return run(ctx, d)
+}
+
+// checkGiven refuses flags that were given without a value, as by a script whose
+// variable is not set: they would name everybody, or spare nobody. Only a namespace
+// may be empty.
+func checkGiven(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Value.String() == "" && f.Name != "namespace" {
+			err = fmt.Errorf("--%s is given without a value; leave it out", f.Name)
+		}
+	})
+	return err
 }
 
 // rememberedSuffix makes the namespace of the logins that are remembered.
@@ -142,7 +158,7 @@ func (d *desk) find(ctx context.Context, text string) (found store.Record, err e
 	for _, namespace := range d.namespaces() {
 		q := store.Query{Namespace: namespace, Ended: true, Now: time.Now().UTC()}
 		err := d.scan(ctx, q, func(r *store.Record) bool {
-			if r.Handle.String()[:len(text)] == text {
+			if r.Handle.String()[:len(text)] == text && (matches == 0 || r.Key() != found.Key()) { // what ends meanwhile may come twice
 				found = *r
 				matches++
 			}

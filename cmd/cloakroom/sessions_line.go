@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"net/netip"
 	"strings"
 	"time"
@@ -168,7 +167,7 @@ func (d *desk) print(lines []line) error {
 	if !d.json {
 		return d.table(columns(d.width > 0 && d.width < 100), lines)
 	}
-	out := json.NewEncoder(d.out)
+	out := newJSON(d.out)
 	for _, l := range lines {
 		if err := out.Encode(l); err != nil {
 			return err

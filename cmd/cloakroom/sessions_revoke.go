@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -294,7 +293,7 @@ func newRevoker(d *desk) (*revoker, error) {
 		Store: unswept{d.store}, Namespace: d.namespace, StoreTimeout: storePatience, Logger: slog.New(slog.DiscardHandler),
 	}
 	if d.json {
-		out := json.NewEncoder(d.out)
+		out := newJSON(d.out)
 		c.Observers = []func(session.Event){func(e session.Event) { _ = out.Encode(newEventLine(e)) }}
 	}
 	m, err := session.New(c)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -73,7 +72,7 @@ func (d *desk) show(ctx context.Context, handle string) error {
 		s.Bytes[p.Name] = len(p.Sealed)
 	}
 	if d.json {
-		return json.NewEncoder(d.out).Encode(s)
+		return newJSON(d.out).Encode(s)
 	}
 	return s.print(d.terminal, r.IdleLocks)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -119,7 +118,7 @@ func runStats(ctx context.Context, d *desk) error {
 	d.progressOver()
 	s.Users = len(s.users)
 	if d.json {
-		return json.NewEncoder(d.out).Encode(s)
+		return newJSON(d.out).Encode(s)
 	}
 	return s.print(d.out)
 }

@@ -322,6 +322,24 @@ func TestRevokeFromInput(t *testing.T) {
 	wants(t, run(name(1)+"\n\n"+name(4)+"\n", 0, "--yes"), "2 sessions ended.")
 }
 
+// TestEmptyFlags: a flag whose value is missing names nobody, rather than everybody,
+// and what was to be spared is not ended.
+func TestEmptyFlags(t *testing.T) {
+	url := stock(t)
+	for _, args := range [][]string{
+		{"list", "--user", ""}, {"list", "--address="}, {"list", "--store", ""}, {"stats", "--store="},
+		{"revoke", "--user", "alice", "--all-but", "", "--reason", "x", "--yes"},
+		{"revoke", "--user", "", "--all", "--reason", "x", "--yes"},
+	} {
+		_, stderr := cloakroom(t, 2, url, append([]string{"sessions"}, args...)...)
+		wants(t, stderr, "is given without a value")
+	}
+	cloakroom(t, 2, url, "store", "check", "--store=")
+	if got := len(listed(t, url, "--namespace", "")); got != 6 {
+		t.Errorf("got %d sessions, want 6", got)
+	}
+}
+
 func TestConfirm(t *testing.T) {
 	var errs bytes.Buffer
 	for answer, want := range map[string]error{"all\n": nil, "all": nil, "yes\n": errDeclined, "": errDeclined} {
@@ -526,6 +544,10 @@ func TestStoreCommands(t *testing.T) {
 		if err := opened.DB.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+table).Scan(&left); err != nil || left != 0 {
 			t.Errorf("the checks have left %d rows in %s, %v", left, table, err)
 		}
+	}
+	var triggers int
+	if err := opened.DB.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'trigger'").Scan(&triggers); err != nil || triggers != 0 {
+		t.Errorf("the checks have left %d triggers, %v", triggers, err)
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -136,7 +135,7 @@ func (w *watch) run(ctx context.Context) error {
 		case errors.Is(err, errOutput):
 			return err
 		case err != nil && !failing:
-			fmt.Fprintf(w.err, "cloakroom: %s; trying again\n", oneLine(err))
+			fmt.Fprintf(w.err, "cloakroom: %s; trying again\n", plain.Text(oneLine(err)))
 		}
 		failing = err != nil
 	}
@@ -297,7 +296,7 @@ var errOutput = errors.New("printing events")
 
 func (w *watch) print(l watchLine) (err error) {
 	if w.json {
-		err = json.NewEncoder(w.out).Encode(l)
+		err = newJSON(w.out).Encode(l)
 	} else {
 		_, err = fmt.Fprintln(w.out, w.text(l))
 	}

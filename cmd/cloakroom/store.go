@@ -98,6 +98,9 @@ func newStoreSubcommand(cmd *cobra.Command, run func(cmd *cobra.Command, f store
 	f.add(cmd)
 	cmd.Args = cobra.MaximumNArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkGiven(cmd.Flags()); err != nil {
+			return usageError{err}
+		}
 		if len(args) == 1 {
 			if f.url != "" {
 				return usageError{errors.New("two stores are named, one by --store")}

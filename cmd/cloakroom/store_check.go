@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cloakroom.example/plain"
 	"cloakroom.example/session/store"
 	"cloakroom.example/storeurl"
 )
@@ -88,7 +88,7 @@ func runCheck(ctx context.Context, f storeFlags, asJSON bool, stdout io.Writer) 
 		c.note("push", c.Push, err.Error())
 	}
 	if asJSON {
-		err = json.NewEncoder(stdout).Encode(c)
+		err = newJSON(stdout).Encode(c)
 	} else {
 		err = c.print(stdout)
 	}
@@ -145,7 +145,7 @@ func clockText(d time.Duration) string {
 func (c *checked) print(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", c.URL)
-	line := func(name, value string) { fmt.Fprintf(&b, "  %-30s  %s\n", name, value) }
+	line := func(name, value string) { fmt.Fprintf(&b, "  %-30s  %s\n", plain.Text(name), plain.Text(value)) }
 	line("engine", strings.TrimSpace(c.Product+" "+c.Version))
 	if c.Schema > 0 {
 		line("tables", fmt.Sprintf("version %d", c.Schema))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cloakroom.example/session/store"
+	"cloakroom.example/session/store/sqlstore"
 )
 
 const (
@@ -132,7 +133,10 @@ func (p *probe) push(ctx context.Context) (string, error) {
 		cancel()
 		<-ended
 	}()
-	if err := wait(ready); err != nil {
+	switch err := wait(ready); {
+	case errors.Is(err, sqlstore.ErrNotNoted):
+		return "noted from the first program on that keeps copies; so far there was none", nil
+	case err != nil:
 		return "not pushed", fmt.Errorf("copies near the program have to wait for a timeout: %w", err)
 	}
 	began := time.Now()

@@ -21,8 +21,12 @@
 // before that answer are therefore all there were, and any cheap query will do: it
 // need not go through the queue itself, which would wake all other nodes.
 //
+// Nodes notify only where a namespace is marked as watched, which costs the others
+// nothing and needs no setting: see sqlstore's push.go. Heartbeats look whether the
+// mark is still there.
+//
 // A pooler in between must pool sessions, not transactions: LISTEN belongs to one
-// backend.
+// backend. The account needs what the store's own account needs.
 package pgwatch
 
 import (
@@ -59,16 +63,25 @@ func New(c *pgx.ConnConfig) *Watcher { return &Watcher{config: &c.Copy().Config}
 // Watch implements [store.Watcher].
 func (w *Watcher) Watch(ctx context.Context, namespace string, to store.Watching) error {
 	config := w.config.Copy()
-	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { report(n.Payload, to) }
-	conn, err := connect(ctx, config, namespace)
+	ready := false
+	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
+		if ready { // what came before is there for whoever loads from now on
+			report(n.Payload, to)
+		}
+	}
+	conn, channel, err := connect(ctx, config, namespace)
 	if err != nil {
 		return err
 	}
 	defer hangUp(conn)
+	if err := drain(ctx, conn); err != nil {
+		return fmt.Errorf("pgwatch: waiting for transactions of before: %w", err)
+	}
+	ready = true
 	to.Ready()
 	for {
 		began := time.Now()
-		if _, err := ask(ctx, conn, primary); err != nil {
+		if err := confirm(ctx, conn, channel); err != nil {
 			return fmt.Errorf("pgwatch: asking for a sign of life: %w", err)
 		}
 		to.Confirmed(began)
@@ -78,24 +91,63 @@ func (w *Watcher) Watch(ctx context.Context, namespace string, to store.Watching
 	}
 }
 
-// connect returns a connection that listens to the changes of a namespace.
-func connect(ctx context.Context, config *pgconn.Config, namespace string) (*pgconn.PgConn, error) {
+// connect returns a connection that listens to the channel of a namespace, after
+// marking the namespace as watched: sqlstore's push.go says in which order, and why.
+func connect(ctx context.Context, config *pgconn.Config, namespace string) (conn *pgconn.PgConn, channel string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conn, err := pgconn.ConnectConfig(ctx, config)
+	conn, err = pgconn.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("pgwatch: connecting: %w", err)
+		return nil, "", fmt.Errorf("pgwatch: connecting: %w", err)
 	}
-	schema, err := ask(ctx, conn, `SELECT current_schema()`)
+	schema, err := ask(ctx, conn, `SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace `+
+		`WHERE c.oid = 'sessions'::regclass`)
 	if err == nil {
-		// The name of a channel is letters, digits and underscores.
-		_, err = conn.Exec(ctx, `LISTEN `+sqlstore.PushChannel(schema, namespace)).ReadAll()
+		channel = sqlstore.PushChannel(schema, namespace)
+		err = mark(ctx, conn, channel, namespace)
 	}
 	if err != nil {
 		hangUp(conn)
-		return nil, fmt.Errorf("pgwatch: listening: %w", err)
+		return nil, "", fmt.Errorf("pgwatch: listening: %w", err)
 	}
-	return conn, nil
+	return conn, channel, nil
+}
+
+// mark listens, and makes writers notify.
+func mark(ctx context.Context, conn *pgconn.PgConn, channel, namespace string) error {
+	// The name of a channel is letters, digits and underscores.
+	for _, statement := range []string{
+		`SET default_transaction_read_only = off`,
+		`LISTEN ` + channel,
+		`SELECT pg_advisory_lock_shared(hashtextextended('` + channel + `', 0))`,
+	} {
+		if _, err := conn.Exec(ctx, statement).ReadAll(); err != nil {
+			return err
+		}
+	}
+	_, err := conn.ExecParams(ctx, `INSERT INTO session_watched (namespace, channel) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
+		[][]byte{[]byte(sqlstore.PushNamespace(namespace)), []byte(channel)}, nil, nil, nil).Close()
+	return err
+}
+
+// drainPause is the time between two looks at transactions that are waited for.
+const drainPause = 5 * time.Millisecond
+
+// drain waits for the transactions that may not have seen the mark when they wrote.
+// It waits for as long as these take, which is for the server to limit.
+func drain(ctx context.Context, conn *pgconn.PgConn) error {
+	const writers = `SELECT COALESCE(string_agg(DISTINCT virtualtransaction, ' '), '') FROM pg_locks ` +
+		`WHERE locktype = 'relation' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) ` +
+		`AND relation IN ('sessions'::regclass, 'session_epochs'::regclass) AND mode = 'RowExclusiveLock' AND granted`
+	before, err := ask(ctx, conn, writers)
+	for err == nil && before != "" {
+		// Numbers, slashes and spaces.
+		before, err = ask(ctx, conn, writers+` AND virtualtransaction = ANY (string_to_array('`+before+`', ' '))`)
+		if err == nil {
+			err = receive(ctx, conn, time.Now().Add(drainPause))
+		}
+	}
+	return err
 }
 
 func hangUp(conn *pgconn.PgConn) {
@@ -104,9 +156,17 @@ func hangUp(conn *pgconn.PgConn) {
 	_ = conn.Close(ctx)
 }
 
-// primary fails on a server that has become a standby: what is acknowledged
-// elsewhere would arrive here late.
-const primary = `SELECT 1 / (NOT pg_is_in_recovery())::int`
+// confirm returns nil if what is committed is still notified here. On a server that
+// has become a standby, what is acknowledged elsewhere would arrive late.
+func confirm(ctx context.Context, conn *pgconn.PgConn, channel string) error {
+	wrong, err := ask(ctx, conn, `SELECT CASE WHEN pg_is_in_recovery() THEN 'the server has become a standby' `+
+		`WHEN NOT EXISTS (SELECT 1 FROM session_watched WHERE channel = '`+channel+`') THEN 'our row of session_watched is gone' `+
+		`ELSE '' END`)
+	if err == nil && wrong != "" {
+		err = errors.New(wrong)
+	}
+	return err
+}
 
 // ask returns the only value that a query answers. Notifications that arrive
 // before the answer are reported first.

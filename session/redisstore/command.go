@@ -187,6 +187,9 @@ func (s *Store) readSome(ctx context.Context, commands []rueidis.Completed, todo
 
 // do sends one command, and does not wait for longer than the context says.
 func (s *Store) do(ctx context.Context, bucket int, cmd rueidis.Completed) rueidis.RedisResult {
+	if err := ctx.Err(); err != nil {
+		return rueidis.NewErrorResult(notSent{err})
+	}
 	defer s.direct.Add(-1)
 	if s.direct.Add(1) <= directMost && !s.silent[bucket].Load() {
 		res := s.client.Do(ctx, cmd)

@@ -1,14 +1,10 @@
 package redisstore
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/redis/rueidis"
 
 	"cloakroom.example/session/store"
 )
@@ -29,7 +25,7 @@ import (
 //
 // Whoever refuses undoes 2 to 4, none of which anybody has noticed: the token of
 // the new session is not out before 7. Whoever dies leaves a reservation, which
-// keeps others waiting for five seconds, and a record that nobody has the token
+// keeps others waiting for a second, and a record that nobody has the token
 // of, for two minutes. After 5 the old session has ended, and after 7 the new one
 // lives; a death between the two is the user's loss, who signs in again, and
 // nobody's gain.
@@ -116,122 +112,12 @@ func unknown(err error) error {
 
 func isUnknown(err error) bool { return errors.Is(err, store.ErrUnknownOutcome) }
 
-// look is step 1.
-func (x *creation) look(ctx context.Context) error {
-	if err := x.lookAtNames(ctx); err != nil {
-		return err
-	}
-	if err := x.lookAtRecords(ctx); err != nil {
-		return err
-	}
-	return x.lookAtLimit(ctx)
-}
-
-func (x *creation) lookAtNames(ctx context.Context) error {
-	calls := make([]call, len(x.names))
-	for i, n := range x.names {
-		calls[i] = x.looking(n)
-	}
-	x.states = make([]nameState, len(x.names))
-	for i, a := range x.runAll(ctx, calls) {
-		if a.err != nil {
-			return a.err
-		}
-		st, err := lookedAt(x.names[i], a.RedisMessage)
-		if err != nil {
-			return err
-		}
-		if x.Overtook(markIn(st.mark)) {
-			return store.ErrRevoked
-		}
-		x.states[i] = st
-	}
-	return nil
-}
-
-func (x *creation) lookAtRecords(ctx context.Context) error {
-	h, b := x.Record.Handle, bucketOf(x.Record.Handle)
-	commands := []rueidis.Completed{x.client.B().Exists().Key(x.keys.of(kindRecord, h)).Build(),
-		x.client.B().Get().Key(x.keys.in(kindEpoch, b, "")).Build()}
-	replies, err := x.readAll(ctx, commands)
-	if err != nil {
-		return err
-	}
-	if n, _ := replies[0].AsInt64(); n > 0 {
-		return store.ErrExists
-	}
-	if x.epoch = text(replies[1]); x.Overtook(epochMark(x.epoch)) {
-		return store.ErrRevoked
-	}
-	if x.Replace == nil {
-		return nil
-	}
-	return x.lookAtReplaced(ctx)
-}
-
-// lookAtReplaced reads the session to be replaced, and refuses if it does not
-// fit.
-func (x *creation) lookAtReplaced(ctx context.Context) error {
-	old, err := x.find(ctx, x.Record.Namespace, x.Replace.Handle)
-	switch {
-	case err != nil:
-		return err
-	case !old.Alive(x.Now):
-		return store.ErrNotFound
-	case !x.Replace.Fits(&old.Record):
-		return store.ErrConflict
-	}
-	x.old = &old
-	return nil
-}
-
-func (x *creation) limited() bool {
-	return x.Max > 0 && x.Record.State == store.Active && x.Record.Subject != ""
-}
-
-// lookAtLimit finds out who has to go, or refuses.
-func (x *creation) lookAtLimit(ctx context.Context) error {
-	x.evict = nil
-	if !x.limited() || x.states[0].busy() {
-		return nil // reserve waits
-	}
-	st := &x.states[0]
-	all, err := x.findAll(ctx, x.Record.Namespace, st.live)
-	if err != nil {
-		return err
-	}
-	var live []found
-	for _, f := range all {
-		replaced := x.Replace != nil && x.Replace.Handle == f.Handle
-		if !replaced && f.State == store.Active && f.Subject == x.Record.Subject && f.Alive(x.Now) {
-			live = append(live, f)
-		}
-		if f.Ended() {
-			st.ended = append(st.ended, f.Handle)
-		}
-	}
-	over := len(live) + 1 - x.Max
-	if over <= 0 {
-		return nil
-	}
-	if !x.EvictOldest {
-		return store.ErrLimit
-	}
-	slices.SortFunc(live, func(a, b found) int {
-		return cmp.Or(a.Created.Compare(b.Created), bytes.Compare(a.Handle[:], b.Handle[:]))
-	})
-	for _, f := range live[:over] {
-		x.evict = append(x.evict, f.Handle)
-	}
-	return nil
-}
-
 // reserve is step 2. It returns false if somebody else was faster.
 func (x *creation) reserve(ctx context.Context) (done bool, err error) {
 	if len(x.names) == 0 {
 		return true, nil
 	}
-	if x.limited() && x.states[0].busy() {
+	if x.limited() && x.states[0].busy() || x.twice() {
 		return false, nil
 	}
 	calls := make([]call, len(x.names))
@@ -263,12 +149,24 @@ func (x *creation) reserve(ctx context.Context) (done bool, err error) {
 	return done, err
 }
 
+// twice reports whether somebody else seems to be creating the same session. To
+// take his reservation would be to lose it when he gives up.
+func (x *creation) twice() bool {
+	for i := range x.states {
+		till, reserved := x.states[i].reserved[x.Record.Handle]
+		if reserved && till+unsettledTime.Milliseconds() > x.states[i].now {
+			return true
+		}
+	}
+	return false
+}
+
 func (x *creation) reserving(ctx context.Context, n name, st *nameState, alone bool) (call, error) {
 	expected := ""
 	if alone {
 		expected = st.reservations
 	}
-	args := []string{expected, string(x.Record.Handle[:]), millis(leaseTime, true), foundFor(&x.Record, x.Now)}
+	args := []string{expected, string(x.Record.Handle[:]), st.state(x.Record.Handle), millis(leaseTime, true), foundFor(&x.Record, x.Now)}
 	for _, h := range st.ended {
 		if slices.Contains(st.live, h) {
 			args = append(args, string(h[:]), "x")

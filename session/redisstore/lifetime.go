@@ -16,12 +16,14 @@ const (
 	// foundTime is how long, beyond that, what it is found by is kept.
 	foundTime = time.Hour
 	// prolongTime is for how much longer it is kept at a time where sessions
-	// have no absolute end, so that it has to be prolonged rarely.
+	// have no deadline, so that it has to be prolonged rarely: due of times.lua
+	// counts in it.
 	prolongTime = 24 * time.Hour
 	// unsettledTime is how long a session lasts whose creation is not finished.
 	unsettledTime = 2 * time.Minute
-	// leaseTime is how long a reservation keeps others waiting.
-	leaseTime = 5 * time.Second
+	// leaseTime is how long a reservation keeps others waiting: less than they
+	// have, should its maker have died. One that is slower loses it, at worst.
+	leaseTime = time.Second
 )
 
 // millis writes a lifetime for the scripts: empty means for ever.
@@ -32,13 +34,20 @@ func millis(d time.Duration, ends bool) string {
 	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
 }
 
+// until is how long it is from now to the end, and for some time more. It is
+// cut off after two hundred years, where neither we nor the engine can count on.
+func until(end, now time.Time, more time.Duration) time.Duration {
+	const most = 200 * 365 * 24 * time.Hour
+	return min(max(0, end.Sub(now)), most) + more
+}
+
 // lifetime is how long a session is kept from now on.
 func lifetime(r *store.Record, now time.Time) string {
 	if r.Ended() {
-		return millis(max(0, r.End.At.Sub(now))+keepTime, true)
+		return millis(until(r.End.At, now, keepTime), true)
 	}
 	end := r.Expiry()
-	return millis(max(0, end.Sub(now))+keepTime, !end.IsZero())
+	return millis(until(end, now, keepTime), !end.IsZero())
 }
 
 // foundFor is how long what a session is found by is kept from now on.
@@ -46,7 +55,8 @@ func foundFor(r *store.Record, now time.Time) string {
 	plain := *r
 	plain.Idle = 0
 	if end := plain.Expiry(); !end.IsZero() {
-		return millis(max(0, end.Sub(now))+keepTime+foundTime, true)
+		return millis(until(end, now, keepTime+foundTime), true)
 	}
-	return millis(2*r.Idle+keepTime+prolongTime, r.Idle > 0 && !r.IdleLocks)
+	idle := until(now.Add(r.Idle), now, prolongTime+keepTime+foundTime)
+	return millis(idle, r.Idle > 0 && !r.IdleLocks)
 }

@@ -87,7 +87,7 @@ func (s *Store) addTo(ctx context.Context, page *store.Page, q store.Query, hand
 		return err
 	}
 	for _, h := range handles {
-		if f, there := all[h]; there && q.Wants(&f.Record) {
+		if f, there := all[h]; there && f.unreadable == nil && q.Wants(&f.Record) {
 			page.Records = append(page.Records, f.Record)
 		}
 	}

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/redis/rueidis"
@@ -17,6 +18,8 @@ type found struct {
 	// carried says that a revocation of everything has ended the session, or
 	// spared it, since its value was written.
 	carried bool
+	// unreadable says why nothing but the handle is known of it.
+	unreadable error
 }
 
 // Load implements [store.Store]. It is one command; for a session created before
@@ -95,7 +98,7 @@ func (s *Store) found(ctx context.Context, namespace string, h store.Handle, m r
 }
 
 // findAll reads several sessions, in as many commands as they have buckets. Those
-// that are not there, or unreadable, are left out.
+// that are not there are left out.
 func (s *Store) findAll(ctx context.Context, namespace string, handles []store.Handle) (map[store.Handle]found, error) {
 	keys := s.keys(namespace)
 	var byBucket [buckets][]store.Handle
@@ -129,9 +132,7 @@ func (s *Store) findAll(ctx context.Context, namespace string, handles []store.H
 		}
 		for j, h := range asked[i] {
 			f, err := s.found(ctx, namespace, h, values[j+1], text(values[0]))
-			if err == nil {
-				all[h] = f
-			} else if !isAbsent(err) {
+			if err := add(all, namespace, h, f, err); err != nil {
 				return nil, err
 			}
 		}
@@ -144,13 +145,26 @@ func (s *Store) findAllMoving(ctx context.Context, namespace string, handles []s
 	all := make(map[store.Handle]found, len(handles))
 	for _, h := range handles {
 		f, err := s.find(ctx, namespace, h)
-		if err == nil {
-			all[h] = f
-		} else if !isAbsent(err) {
+		if err := add(all, namespace, h, f, err); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// add adds what was found under a handle.
+func add(all map[store.Handle]found, namespace string, h store.Handle, f found, err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case errors.Is(err, store.ErrFormat):
+		f = found{unreadable: err}
+		f.Namespace, f.Handle = namespace, h
+	case err != nil:
+		return err
+	}
+	all[h] = f
+	return nil
 }
 
 // replaceValue writes what was decided about a session that was read, unless
@@ -172,9 +186,16 @@ func (s *Store) replacing(f *found, keep string) call {
 		[]string{f.stored[:8], f.stored[seenAt : seenAt+8], f.epoch, s.agents.encode(&f.value), keep}}
 }
 
-// removing is the call that removes a session that was read.
+// removing is the call that removes a session that was read, or one that nobody can
+// read.
 func (s *Store) removing(f *found) call {
+	if f.unreadable != nil {
+		f.stored = string(make([]byte, fixedSize))
+	}
 	c := s.replacing(f, "")
 	c.args[3] = ""
+	if f.unreadable != nil {
+		c.args[0] = ""
+	}
 	return c
 }

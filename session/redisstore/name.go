@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,6 +98,20 @@ func (st *nameState) busy() bool {
 		}
 	}
 	return false
+}
+
+// state returns the state of a session as it is stored, "-" if there is none.
+func (st *nameState) state(h store.Handle) string {
+	if till, reserved := st.reserved[h]; reserved {
+		return "r" + strconv.FormatInt(till, 10)
+	}
+	switch {
+	case slices.Contains(st.live, h):
+		return ""
+	case slices.Contains(st.ended, h):
+		return "x"
+	}
+	return "-"
 }
 
 // lapsed returns the reservations that nobody waits for. They are taken away by

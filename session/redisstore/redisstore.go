@@ -113,6 +113,7 @@ func Open(ctx context.Context, c rueidis.ClientOption, o Options) (*Store, error
 	// Otherwise a caller whose time runs out takes his connection down, and with
 	// it the calls of others.
 	c.AlwaysPipelining = true
+	c.SendToReplicas = nil // a replica may not have heard yet of what was revoked
 	c.Dialer.Timeout = or(c.Dialer.Timeout, 2*time.Second)
 	c.ConnWriteTimeout = or(c.ConnWriteTimeout, 3*time.Second)
 	c.Sentinel.TopologyRefreshInterval = or(c.Sentinel.TopologyRefreshInterval, 2*time.Second)

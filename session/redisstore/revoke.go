@@ -120,20 +120,21 @@ func (s *Store) apply(ctx context.Context, v store.Revocation, handles []store.H
 		n := min(len(handles), directMost)
 		todo := handles[:n]
 		for len(todo) > 0 {
-			some, again, err := s.applyOnce(ctx, v, todo)
+			some, again, failed := s.applyOnce(ctx, v, todo)
 			changed = append(changed, some...)
-			if err != nil {
+			if err = worse(err, failed); failed != nil && !errors.Is(failed, store.ErrFormat) {
 				return changed, err
 			}
 			todo = again
 		}
 		handles = handles[n:]
 	}
-	return changed, nil
+	return changed, err
 }
 
 // applyOnce tries once, and returns those that were changed by somebody else
-// meanwhile.
+// meanwhile. The error wraps ErrFormat if some could not be tightened because they
+// are unreadable; then the others were.
 func (s *Store) applyOnce(ctx context.Context, v store.Revocation, handles []store.Handle) (changed []store.Record, again []store.Handle, err error) {
 	all, err := s.findAll(ctx, v.Namespace, handles)
 	if err != nil {
@@ -141,13 +142,18 @@ func (s *Store) applyOnce(ctx context.Context, v store.Revocation, handles []sto
 	}
 	var calls []call
 	var tried []store.Record
+	var unreadable error
 	for _, h := range handles {
 		f, there := all[h]
-		if !there || !names(v, &f.Record) || !f.Revoke(v) {
+		if !there {
 			continue
 		}
-		calls = append(calls, s.replacing(&f, lifetime(&f.Record, v.Now)))
-		tried = append(tried, f.Record)
+		c, changes, err := s.applying(v, &f)
+		if err != nil {
+			unreadable = err
+		} else if changes {
+			calls, tried = append(calls, c), append(tried, f.Record)
+		}
 	}
 	for i, a := range s.runAll(ctx, calls) {
 		switch {
@@ -159,7 +165,27 @@ func (s *Store) applyOnce(ctx context.Context, v store.Revocation, handles []sto
 			again = append(again, tried[i].Handle)
 		}
 	}
+	if err == nil {
+		err = unreadable
+	}
 	return changed, again, err
+}
+
+// applying is the call that applies a revocation to a session, if that changes it. One
+// that is unreadable, here at least, is ended by removing it.
+func (s *Store) applying(v store.Revocation, f *found) (c call, changes bool, err error) {
+	switch {
+	case f.unreadable != nil && f.Handle == v.Except:
+		return c, false, nil
+	case f.unreadable != nil && (v.Effect != store.EffectEnd || v.OnlyExpired):
+		return c, false, fmt.Errorf("session %v: %w", f.Handle, f.unreadable)
+	case f.unreadable != nil:
+		f.End = store.End{At: v.Now, Cause: v.Cause, By: v.By}
+		return s.removing(f), true, nil
+	case !names(v, &f.Record) || !f.Revoke(v):
+		return c, false, nil
+	}
+	return s.replacing(f, lifetime(&f.Record, v.Now)), true, nil
 }
 
 // names reports whether the revocation names the record, which was found by its

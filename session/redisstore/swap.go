@@ -30,7 +30,7 @@ func (s *Store) swap(ctx context.Context, r store.Record, now time.Time) error {
 	to.End = store.End{}
 	args := []string{
 		string(binary.AppendUvarint(nil, r.Version)), timeString(now), string(binary.BigEndian.AppendUint32(nil, digestOf(&r))),
-		string(s.agents.appendHead(nil, &to)), millis(keepTime, true),
+		string(s.agents.appendHead(nil, &to)), millis(keepTime, true), "",
 	}
 	for _, p := range r.Parts {
 		part := ""
@@ -40,17 +40,20 @@ func (s *Store) swap(ctx context.Context, r store.Record, now time.Time) error {
 		args = append(args, p.Name, part)
 	}
 	c := call{&s.scripts.swap, b, []string{
-		keys.of(kindRecord, r.Handle), keys.in(kindEpoch, b, ""), keys.of(kindNotice, r.Handle), keys.in(kindChunk, b, ""),
+		keys.of(kindRecord, r.Handle), keys.in(kindEpoch, b, ""), keys.of(kindNotice, r.Handle),
 	}, args}
 	m, err := s.run(ctx, c)
+	if err == nil && text(m) == "due" {
+		if err = s.prolong(ctx, r.Namespace, []store.Handle{r.Handle}); err == nil {
+			args[5] = "prolonged"
+			m, err = s.run(ctx, c)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	switch text(m) {
 	case "ok":
-		return nil
-	case "short":
-		s.prolong(ctx, r.Namespace, []store.Handle{r.Handle})
 		return nil
 	case "gone":
 		return store.ErrNotFound
@@ -86,6 +89,9 @@ func (s *Store) swapRead(ctx context.Context, r store.Record, now time.Time) err
 			parts = store.ChangePart(parts, p)
 		}
 		f.setParts(parts)
+		if err := s.prolong(ctx, r.Namespace, []store.Handle{r.Handle}); err != nil {
+			return err
+		}
 		f.Change(&r)
 		if done, err := s.replaceValue(ctx, &f, lifetime(&f.Record, now)); err != nil || done {
 			return err

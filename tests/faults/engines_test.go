@@ -32,7 +32,7 @@ type place struct {
 func engines() []engine {
 	const near = "near-cache=8MB"
 	var (
-		none, one, both = [2]string{}, [2]string{"", near}, [2]string{near, near}
+		none, one = [2]string{}, [2]string{"", near}
 
 		single   = []fault{killed(), frozen(), connectionsCut(), swallowed()}
 		postgres = oneServer(servers.StartPostgreSQL)
@@ -42,8 +42,7 @@ func engines() []engine {
 	)
 	return []engine{
 		{"PostgreSQL", postgres, none, []fault{killed(), connectionsCut(), restarted()}},
-		// Copies need all nodes to push what they change.
-		{"PostgreSQL_with_copies", postgres, both, append(single, restarted())},
+		{"PostgreSQL_with_copies", postgres, one, append(single, restarted())},
 		{"MariaDB", oneServer(servers.StartMariaDB), none, append(single, restarted())},
 		{"Redis", redis, one, single},
 		{"Redis_Cluster", startCluster, one, []fault{slotsMoved(), primaryFrozen(), primaryKilled()}},

@@ -22,9 +22,8 @@ func TestSourceParameters(t *testing.T) {
 		{"texts", "?charset=latin1&collation=latin1_german2_ci&compress=true&time_zone='%2B05:00'", []string{"I8"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// Nor does the wish for pushes, which these products have not.
 			openName := func(t testing.TB, name string) store.Store {
-				return opened{open(t, name, sqlstore.Options{Push: true}), name}
+				return opened{open(t, name, sqlstore.Options{}), name}
 			}
 			h := storetest.Harness{
 				Open:   func(t testing.TB) store.Store { return openName(t, database(t)+c.parameters) },

@@ -23,7 +23,7 @@ func flaws() []flaw {
 		{"pushes about everything are ignored", "space.go", "sp.generation.Add(2)", "_ = sp.generation.Load()"},
 		{"pushes drop the first handle only", "space.go", "for _, h := range handles {", "for _, h := range handles[:1] {"},
 		{"own changes are left to the push", "space.go", "sh.written(id)\n\t\tsh.forget(id)", "sh.written(id)"},
-		{"fresh Loads are answered from copies", "load.go", "if store.IsFresh(ctx) {", "if false {"},
+		{"fresh Loads are answered from copies", "load.go", "if fresh {", "if false {"},
 		{"several answers may be kept at once", "load.go", "if f != nil || !isUp(generation) {", "if !isUp(generation) {"},
 		{"a fresh Load overtakes nobody", "load.go", "\tsh.overtake(id)\n", ""},
 	}

@@ -108,7 +108,7 @@ func openSQL(t testing.TB, driver, name string, d sqlstore.Dialect) *sqlstore.St
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	s, err := sqlstore.Open(t.Context(), db, d, sqlstore.Options{BusyTimeout: 2 * time.Second, Push: true})
+	s, err := sqlstore.Open(t.Context(), db, d, sqlstore.Options{BusyTimeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

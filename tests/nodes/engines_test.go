@@ -101,7 +101,10 @@ func prefixed[S interface{ URL() string }](server func() (S, error)) func(t test
 
 // with adds an option to a URL.
 func with(url, option string) string {
-	if strings.Contains(url, "?") {
+	switch {
+	case option == "":
+		return url
+	case strings.Contains(url, "?"):
 		return url + "&" + option
 	}
 	return url + "?" + option

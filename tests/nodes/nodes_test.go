@@ -18,19 +18,24 @@ const lag = 2 * time.Second
 
 func TestNodes(t *testing.T) {
 	for _, e := range engines() {
-		t.Run(e.name, func(t *testing.T) { run(t, e.place, 0) })
+		t.Run(e.name, func(t *testing.T) { run(t, e, [2]string{}, 0) })
 		if e.near != "" {
-			near := func(t testing.TB) string { return with(e.place(t), e.near) }
-			t.Run(e.name+"_with_copies", func(t *testing.T) { run(t, near, lag) })
+			t.Run(e.name+"_with_copies", func(t *testing.T) { run(t, e, [2]string{e.near, e.near}, lag) })
+			// As while a deployment turns copies on: nobody else needs to know.
+			t.Run(e.name+"_with_copies_on_one_node", func(t *testing.T) { run(t, e, [2]string{"", e.near}, lag) })
 		}
 	}
 }
 
-func run(t *testing.T, place func(t testing.TB) string, lag time.Duration) {
+// run runs the suite on two nodes, each with its own options of the URL.
+func run(t *testing.T, e engine, options [2]string, lag time.Duration) {
 	sessiontest.RunNodes(t, sessiontest.Nodes{
-		Open: func(t testing.TB) [2]store.Store {
-			url := place(t)
-			return [2]store.Store{open(t, url), open(t, url)}
+		Open: func(t testing.TB) (stores [2]store.Store) {
+			url := e.place(t)
+			for i, option := range options {
+				stores[i] = open(t, with(url, option))
+			}
+			return stores
 		},
 		Lag: lag,
 	})

@@ -32,24 +32,19 @@ func TestFaultAtEveryStep(t *testing.T) {
 		sqltest.Fault{Name: "going down", Err: refusal("57P01")},
 		sqltest.Fault{Name: "going down after the call", Err: refusal("57P01"), After: true},
 	)
-	for _, push := range []bool{false, true} {
-		for _, op := range sqltest.Operations() {
-			if push && op.Name != "create" && op.Name != "swap" && op.Name != "revoke all" {
-				continue // the others push like these
-			}
-			t.Run(op.Name+", push "+strconv.FormatBool(push), func(t *testing.T) {
-				t.Parallel()
-				url := database(t)
-				watch, direct := openWith(t, url, sqlstore.Options{Readers: 2, Writers: 2})
-				db, f := sqltest.FaultyDB(t, "pgx", url)
-				s := openOn(t, db, sqlstore.Options{Readers: 1, Writers: 1, Push: push})
-				sqltest.Engine{
-					Watch: watch, Store: s, Direct: direct, Faults: f,
-					Numbers: `WITH n (i) AS (SELECT generate_series(1, 60)) INSERT INTO %s`,
-					Name:    `?::text || ' ' || i`,
-					Bind:    dollars,
-				}.EveryStep(t, op, kinds)
-			})
-		}
+	for _, op := range sqltest.Operations() {
+		t.Run(op.Name, func(t *testing.T) {
+			t.Parallel()
+			url := database(t)
+			watch, direct := openWith(t, url, sqlstore.Options{Readers: 2, Writers: 2})
+			db, f := sqltest.FaultyDB(t, "pgx", url)
+			s := openOn(t, db, sqlstore.Options{Readers: 1, Writers: 1})
+			sqltest.Engine{
+				Watch: watch, Store: s, Direct: direct, Faults: f,
+				Numbers: `WITH n (i) AS (SELECT generate_series(1, 60)) INSERT INTO %s`,
+				Name:    `?::text || ' ' || i`,
+				Bind:    dollars,
+			}.EveryStep(t, op, kinds)
+		})
 	}
 }

@@ -139,7 +139,7 @@ func TestLeastPrivileges(t *testing.T) {
 	edit(t, admin, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO `+role)
 	edit(t, admin, `REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
 	_, rest, _ := strings.Cut(url, "@")
-	s := open(t, "postgres://"+role+":secret@"+rest, sqlstore.Options{Push: true})
+	s := open(t, "postgres://"+role+":secret@"+rest, sqlstore.Options{})
 	for _, op := range sqltest.Operations() {
 		sqltest.Scene(t, s, op.Name)
 		if err := op.Run(t.Context(), s, op.Name); err != nil {

@@ -18,7 +18,7 @@ import (
 func TestNothingIsScanned(t *testing.T) {
 	url := database(t)
 	db, f := sqltest.FaultyDB(t, "pgx", url)
-	s := openOn(t, db, sqlstore.Options{Push: true})
+	s := openOn(t, db, sqlstore.Options{})
 	f.Statements() // those of the migration
 	for _, op := range sqltest.Operations() {
 		sqltest.Scene(t, s, op.Name)
@@ -70,7 +70,7 @@ func asStore(t *testing.T, db *sql.DB) *sql.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	for _, setting := range []string{`plan_cache_mode = force_generic_plan`, `enable_seqscan = off`,
-		`enable_hashjoin = off`, `enable_mergejoin = off`} {
+		`enable_hashjoin = off`, `enable_mergejoin = off`, `enable_bitmapscan = off`} {
 		if _, err := conn.ExecContext(t.Context(), `SET `+setting); err != nil {
 			t.Fatal(err)
 		}
@@ -94,3 +94,38 @@ func plan(t *testing.T, conn *sql.Conn, query string, args []any) (lines []strin
 	}
 	return lines
 }
+
+// TestPlansOfEmptyTables: what is prepared while there are hardly any sessions finds
+// them by more than their namespace, because it may be used when there are many.
+func TestPlansOfEmptyTables(t *testing.T) {
+	url := database(t)
+	db, f := sqltest.FaultyDB(t, "pgx", url)
+	s := openOn(t, db, sqlstore.Options{})
+	f.Statements() // those of the migration
+	for _, op := range sqltest.Operations() {
+		sqltest.Scene(t, s, op.Name)
+		if err := op.Run(t.Context(), s, op.Name); err != nil {
+			t.Errorf("%s: %v", op.Name, err)
+		}
+	}
+	together(64, func(int) { s.Load(t.Context(), sqltest.Key(1), []string{"values"}) })
+	statements := f.Statements()
+	edit(t, db, `TRUNCATE sessions, session_parts, session_links, session_epochs, session_revocations`)
+	conn := asStore(t, connect(t, url))
+	checked := 0
+	for query, args := range statements {
+		if !strings.Contains(query, "sessions") || strings.Contains(query, "ORDER BY s.handle LIMIT") || strings.Contains(query, "COUNT(*)") {
+			continue // List and Count read whole namespaces
+		}
+		checked++
+		if lines := strings.Join(plan(t, conn, query, args), "\n"); wholeNamespace.MatchString(lines) {
+			t.Errorf("got for\n%s\nthe plan\n%s", query, lines)
+		}
+	}
+	if checked < 10 {
+		t.Errorf("got %d statements, want all that the store uses", checked)
+	}
+}
+
+// wholeNamespace matches the step of a plan that reads all sessions of a namespace.
+var wholeNamespace = regexp.MustCompile(` on sessions.*\n *(Index|Recheck) Cond: \(namespace = [^()]*\)(\n|$)`)

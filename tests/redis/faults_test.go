@@ -74,6 +74,44 @@ func TestFrozen(t *testing.T) {
 	})
 }
 
+// TestNoTimeLeft: what has not been sent has changed nothing, and says so.
+func TestNoTimeLeft(t *testing.T) {
+	s := engines()[0].open(t)
+	r := typical("shop", 0, 100)
+	if _, err := s.Create(t.Context(), store.Creation{Record: r, Now: r.Created}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, call := range []struct {
+		name string
+		do   func() error
+	}{
+		{"Swap", func() error { return s.Swap(ctx, r, r.Created) }},
+		{"Load", func() error { _, err := s.Load(ctx, r.Key(), nil); return err }},
+		{"Touch", func() error {
+			return s.Touch(ctx, "shop", []store.Touch{{Handle: r.Handle, Seen: r.Seen.Add(time.Minute)}})
+		}},
+		{"Create", func() error {
+			_, err := s.Create(ctx, store.Creation{Record: typical("shop", 1, 10), Now: r.Created})
+			return err
+		}},
+		{"Revoke", func() error {
+			_, err := s.Revoke(ctx, store.Revocation{Namespace: "shop", Handle: r.Handle, Now: r.Created})
+			return err
+		}},
+		{"List", func() error { _, err := s.List(ctx, store.Query{Namespace: "shop", Now: r.Created}); return err }},
+	} {
+		if err := call.do(); !isOnly(err, store.ErrUnavailable) {
+			t.Errorf("%s without time: got %v, want %v", call.name, err, store.ErrUnavailable)
+		}
+	}
+	got, err := s.Load(t.Context(), r.Key(), nil)
+	if err != nil || got.Version != 1 || !got.Seen.Equal(r.Seen) || got.Ended() {
+		t.Errorf("the session has changed: version %d, error %v", got.Version, err)
+	}
+}
+
 // await repeats what must work before long.
 func await(t *testing.T, what string, do func() error) {
 	t.Helper()

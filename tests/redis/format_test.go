@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -61,5 +62,60 @@ func TestFormat(t *testing.T) {
 	}
 	if len(got) != len(want) {
 		t.Errorf("there are %d keys, want %d: %q", len(got), len(want), got)
+	}
+}
+
+// TestUnreadable: a session that this version cannot read is none that is not there,
+// and is revoked like others.
+func TestUnreadable(t *testing.T) {
+	s := engines()[0].open(t)
+	ctx := t.Context()
+	for name, spoil := range map[string]func(v string) string{
+		"short":                       func(v string) string { return v[:10] },
+		"of a later version":          func(v string) string { return v[:16] + "\x07" + v[17:] },
+		"with a head of another size": func(v string) string { return v[:21] + "\xff\xff\xff\xff" + v[25:] },
+		"cut off":                     func(v string) string { return v[:140] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, other := typical("shop", 0, 100), typical("shop", 0, 100)
+			for _, c := range []store.Record{r, other} {
+				if _, err := s.Create(ctx, store.Creation{Record: c, Now: c.Created}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eachNode(t, s, func(ctx context.Context, n rueidis.Client) {
+				for key := range everyKey(t, s) {
+					if kindOf(s, key) == 'r' && strings.HasSuffix(key, r.Handle.String()) {
+						v, _ := n.Do(ctx, n.B().Get().Key(key).Build()).ToString()
+						if err := n.Do(ctx, n.B().Set().Key(key).Value(spoil(v)).Keepttl().Build()).Error(); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			})
+			lock := store.Revocation{Namespace: "shop", Subject: r.Subject, Effect: store.EffectLock, Now: r.Created}
+			end := store.Revocation{Namespace: "shop", Subject: r.Subject, Cause: "admin", Now: r.Created}
+			if _, err := s.Load(ctx, r.Key(), []string{"app"}); !errors.Is(err, store.ErrFormat) {
+				t.Errorf("Load: got %v, want %v", err, store.ErrFormat)
+			}
+			if err := s.Swap(ctx, r, r.Created); err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrUnknownOutcome) {
+				t.Errorf("Swap: got %v", err)
+			}
+			if err := s.Touch(ctx, "shop", []store.Touch{{Handle: r.Handle, Seen: r.Seen.Add(time.Minute)}}); err != nil {
+				t.Errorf("Touch: %v", err)
+			}
+			if _, err := s.Revoke(ctx, lock); err == nil {
+				t.Error("Revoke has locked what nobody can read")
+			}
+			if got, err := s.Load(ctx, other.Key(), nil); err != nil || !got.Locked {
+				t.Errorf("the other session is locked: %t, error %v; want true", got.Locked, err)
+			}
+			if got, err := s.Revoke(ctx, end); err != nil || len(got.Changed) != 2 {
+				t.Errorf("Revoke ended %d sessions, error %v; want 2", len(got.Changed), err)
+			}
+			if _, err := s.Load(ctx, r.Key(), nil); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("Load after Revoke: got %v, want %v", err, store.ErrNotFound)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -141,61 +142,133 @@ func lifeOf(t *testing.T, s store.Store, now time.Time) store.Record {
 	return r
 }
 
-// TestSessionsWithoutEnd: a session that lives as long as it is used is found by
-// its user for as long.
-func TestSessionsWithoutEnd(t *testing.T) {
-	e := engines()[0]
-	s := e.open(t)
-	ctx, now := t.Context(), time.Now()
-	r := typical("shop", 0, 100)
-	r.Deadline, r.Links = time.Time{}, []store.Link{{1}}
-	if _, err := s.Create(ctx, store.Creation{Record: r, Now: now}); err != nil {
-		t.Fatal(err)
-	}
-	// The time comes when what the session is found by has nearly gone.
-	short := func() {
-		eachNode(t, s, func(ctx context.Context, n rueidis.Client) {
-			for key := range everyKey(t, s) {
-				if err := n.Do(ctx, n.B().Pexpire().Key(key).Milliseconds((24 * time.Hour).Milliseconds()).Build()).Error(); err != nil {
-					t.Fatal(err)
-				}
+// pass makes days of the engine's time pass: what is left of every lifetime is a
+// day less.
+func pass(t *testing.T, s opened, by time.Duration) {
+	t.Helper()
+	all := everyKey(t, s)
+	eachNode(t, s, func(ctx context.Context, n rueidis.Client) {
+		for key, left := range all {
+			if left < 0 {
+				continue
 			}
-		})
-	}
-	for name, use := range map[string]func(at time.Time) error{
-		"Touch": func(at time.Time) error {
-			return s.Touch(ctx, "shop", []store.Touch{{Handle: r.Handle, Seen: at}})
+			if err := n.Do(ctx, n.B().Pexpire().Key(key).Milliseconds((left - by).Milliseconds()).Build()).Error(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestSessionsWithoutDeadline: sessions that live as long as they are used are found
+// by their users, by links and in the list for as long, whatever others there are.
+func TestSessionsWithoutDeadline(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, use := range map[string]func(s store.Store, r *store.Record, at time.Time) error{
+		"touched": func(s store.Store, r *store.Record, at time.Time) error {
+			return s.Touch(t.Context(), "shop", []store.Touch{{Handle: r.Handle, Seen: at}})
 		},
-		"Swap": func(at time.Time) error {
-			err := s.Swap(ctx, r, at)
+		"swapped": func(s store.Store, r *store.Record, at time.Time) error {
+			r.Seen = at
+			err := s.Swap(t.Context(), *r, at)
 			r.Version++
 			return err
 		},
 	} {
-		short()
-		now = now.Add(time.Minute)
-		if err := use(now); err != nil {
+		t.Run(name, func(t *testing.T) {
+			s := engines()[0].open(t)
+			ctx, now := t.Context(), time.Now()
+			all := make([]store.Record, 4)
+			for i := range all {
+				r := typical("shop", i, 100)
+				r.Deadline, r.Idle, r.Links = time.Time{}, 2*day, []store.Link{{byte(i + 1)}}
+				r.Handle[0] = 7 // all are listed in one place
+				if i == 3 {
+					r.Deadline = now.Add(1000 * day) // and this one keeps it
+				}
+				all[i] = r
+				if _, err := s.Create(ctx, store.Creation{Record: r, Now: now}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			shorten := store.Revocation{Namespace: "shop", Handle: all[0].Handle, Effect: store.EffectShorten, Limit: now.Add(500 * day), Now: now}
+			if _, err := s.Revoke(ctx, shorten); err != nil {
+				t.Fatal(err)
+			}
+			for range 20 {
+				now = now.Add(day)
+				pass(t, s, day)
+				for i := range all {
+					if err := use(s, &all[i], now); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			page, err := s.List(ctx, store.Query{Namespace: "shop", Now: now})
+			if err != nil || len(page.Records) != len(all) {
+				t.Errorf("the list has %d sessions, want %d; error %v", len(page.Records), len(all), err)
+			}
+			for i, r := range all {
+				v := store.Revocation{Namespace: "shop", Subject: r.Subject, Cause: "admin", Now: now}
+				if i%2 == 0 {
+					v.Subject, v.Link = "", r.Links[0]
+				}
+				if got, err := s.Revoke(ctx, v); err != nil || len(got.Changed) != 1 {
+					t.Errorf("Revoke of what session %d belongs to ended %d, error %v; want 1", i, len(got.Changed), err)
+				}
+			}
+		})
+	}
+}
+
+// TestEndsFarAway: lifetimes that are longer than can be counted are no short ones.
+func TestEndsFarAway(t *testing.T) {
+	s := engines()[0].open(t)
+	ctx, now := t.Context(), time.Date(1998, 1, 1, 0, 0, 0, 0, time.UTC)
+	for n, idle := range []time.Duration{math.MaxInt64, math.MaxInt64 / 2, 150 * 365 * 24 * time.Hour} {
+		r := typical("shop", n, 100)
+		r.Created, r.Seen, r.Deadline, r.Idle = now, now, time.Time{}, idle
+		if n == 0 {
+			r.Deadline = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
+		}
+		if _, err := s.Create(ctx, store.Creation{Record: r, Now: now}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Touch(ctx, "shop", []store.Touch{{Handle: r.Handle, Seen: now.Add(time.Hour)}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Swap(ctx, r, now.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for key, left := range everyKey(t, s) {
+		if left >= 0 && left < 100*365*24*time.Hour && kindOf(s, key) != 'w' {
+			t.Errorf("key %q lasts for %v", key, left)
+		}
+	}
+}
+
+// TestSessionsWithoutEnd: one that never ends stays.
+func TestSessionsWithoutEnd(t *testing.T) {
+	s := engines()[0].open(t)
+	now := time.Now()
+	r := typical("shop", 1, 100)
+	r.Deadline, r.Idle = time.Time{}, 0
+	if _, err := s.Create(t.Context(), store.Creation{Record: r, Now: now}); err != nil {
+		t.Fatal(err)
+	}
+	for use, do := range map[string]func() error{
+		"Touch": func() error {
+			return s.Touch(t.Context(), "shop", []store.Touch{{Handle: r.Handle, Seen: now.Add(time.Hour)}})
+		},
+		"Swap": func() error { return s.Swap(t.Context(), r, now) },
+	} {
+		if err := do(); err != nil {
 			t.Fatal(err)
 		}
 		for key, left := range everyKey(t, s) {
-			least := 48 * time.Hour
-			if kindOf(s, key) == 'r' {
-				least = 24*time.Hour + 20*time.Minute
+			if left != -1 && kindOf(s, key) != 'w' {
+				t.Errorf("after %s key %q of a session without any end lasts for %v", use, key, left)
 			}
-			if left < least && kindOf(s, key) != 'w' {
-				t.Errorf("after %s key %q lasts for %v, want %v at least", name, key, left, least)
-			}
-		}
-	}
-	// And one that never ends stays.
-	r = typical("shop", 1, 100)
-	r.Deadline, r.Idle = time.Time{}, 0
-	if _, err := s.Create(ctx, store.Creation{Record: r, Now: now}); err != nil {
-		t.Fatal(err)
-	}
-	for key, left := range everyKey(t, s) {
-		if strings.HasSuffix(key, r.Handle.String()) && left != -1 {
-			t.Errorf("a session without any end lasts for %v", left)
 		}
 	}
 }

@@ -1,5 +1,6 @@
--- Swap: KEYS record, epoch, notice, chunks; ARGV version, now, digest of the fixed
--- facts, head, keep, then name and encoding of each part to change.
+-- Swap: KEYS record, epoch, notice; ARGV version, now, digest of the fixed facts,
+-- head, keep, whether what the session is found by has been prolonged (empty: no),
+-- then name and encoding of each part to change.
 local read = call('MGET', KEYS[1], KEYS[2])
 local v = read[1]
 if not v then
@@ -35,8 +36,13 @@ end
 local h, l = unpack('>i4I4', head, SEEN - 16)
 if before(h, l, sh, sl) then
   head = sub(head, 1, SEEN - 17) .. sub(v, SEEN, SEEN + 7) .. sub(head, SEEN - 8)
-elseif ih then
-  ih, il = ih - sh + h, il - sl + l
+else
+  if ARGV[6] == '' and due(v, flags, sh, sl, h, l) then
+    return 'due'
+  end
+  if ih then
+    ih, il = ih - sh + h, il - sl + l
+  end
 end
 local limit = sub(v, LIMIT, LIMIT + 7)
 if sub(head, LIMIT - 16, LIMIT - 9) ~= limit then
@@ -50,12 +56,15 @@ end
 
 -- Parts that are not named stay.
 local at = unpack('>I4', v, HEAD) + 1
+if at <= FIXED or at > #v + 1 then
+  return 'format'
+end
 local parts
-if #ARGV < 6 then
+if #ARGV < 7 then
   parts = sub(v, at)
 else
   local change, kept = {}, {}
-  for n = 6, #ARGV, 2 do
+  for n = 7, #ARGV, 2 do
     change[ARGV[n]] = ARGV[n + 1]
   end
   while at <= #v do
@@ -74,6 +83,5 @@ end
 
 local sequence = struct.pack('>I4', (unpack('>I4', v, 5) + 1) % 4294967296)
 local new = sub(v, 1, 4) .. sequence .. sub(v, 9, 16) .. head .. parts
-local keep = tonumber(ARGV[5])
-put(KEYS[1], KEYS[3], new, lifetime(flags, nh, nl, eh, el, ih, il, keep))
-return short(v, flags, eh, KEYS[4], keep) and 'short' or 'ok'
+put(KEYS[1], KEYS[3], new, lifetime(flags, nh, nl, eh, el, ih, il, tonumber(ARGV[5])))
+return 'ok'

@@ -1,7 +1,7 @@
 -- For scripts that look into values (value.go draws them). Times and durations are
 -- eight bytes, big-endian, of nanoseconds; a Lua number cannot hold one, so that
 -- each is two: the upper half and the lower.
-local FLAGS, HEAD, SEEN, LIMIT, IDLE, VERSION, FIXED = 18, 22, 66, 98, 106, 122, 121
+local FLAGS, HEAD, CREATED, SEEN, DEADLINE, LIMIT, VERSION, FIXED = 18, 22, 58, 66, 90, 98, 122, 121
 local IDLE_LOCKS, LOCKED, ENDED = 1, 2, 4
 local unpack, sub, byte, call = struct.unpack, string.sub, string.byte, redis.call
 
@@ -50,13 +50,14 @@ local function lifetime(flags, th, tl, eh, el, ih, il, keep)
   return eh and string.format('%.0f', math.max(0, between(th, tl, eh, el)) + keep)
 end
 
--- short says whether what the session is found by will be forgotten too early.
--- Where there is an absolute end, that was known from the beginning.
-local function short(v, flags, eh, chunks, keep)
-  if eh or flags % 2 == IDLE_LOCKS then
+-- due says whether what the session is found by must be kept for longer before it
+-- is seen at t: on each new day since its creation. Where there is a deadline, or no
+-- end at all, that was settled then.
+local function due(v, flags, sh, sl, th, tl)
+  local dh, dl, _, _, ih, il = unpack('>i4I4i4I4i4I4', v, DEADLINE)
+  if dh ~= 0 or dl ~= 0 or flags % 2 == IDLE_LOCKS or ih < 0 or (ih == 0 and il == 0) then
     return false
   end
-  local left = call('PTTL', chunks .. unpack('>I4', v, 9))
-  local h, l = unpack(">i4I4", v, IDLE)
-  return left >= 0 and left < between(0, 0, h, l) + keep
+  local ch, cl = unpack('>i4I4', v, CREATED)
+  return math.floor(between(ch, cl, sh, sl) / 86400000) < math.floor(between(ch, cl, th, tl) / 86400000)
 end

@@ -13,12 +13,16 @@ import (
 // Load implements [store.Store]. It answers from a copy if there is one that can
 // be relied on, and otherwise asks the store and keeps the answer.
 func (s *cache) Load(ctx context.Context, k store.Key, parts []string) (store.Record, error) {
-	sp := s.space(k.Namespace)
+	fresh := store.IsFresh(ctx)
+	sp := s.known(k.Namespace)
+	if sp == nil && !fresh { // where everybody reads past copies, none are needed
+		sp = s.space(k.Namespace)
+	}
 	if sp == nil {
 		return s.inner.Load(ctx, k, parts)
 	}
 	id := recordID{sp.number, k.Handle}
-	if store.IsFresh(ctx) {
+	if fresh {
 		return s.loadThrough(ctx, sp, k, s.supersede(sp, id, parts), parts)
 	}
 	sp.wanted()

@@ -267,3 +267,82 @@ func TestUnknownSecretCostsOneLoad(t *testing.T) {
 		t.Errorf("got %d questions to the engine, want 1", n)
 	}
 }
+
+// TestHitIsCheap: a request that a copy answers needs little beside the copy.
+func TestHitIsCheap(t *testing.T) {
+	w := newSite(t, session.Limits{})
+	w.login()
+	w.lag() // and nothing else goes on
+	r := httptest.NewRequest("GET", "https://shop.example/login-required", nil)
+	r.AddCookie(&http.Cookie{Name: "__Host-id", Value: w.cookie})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r = r.WithContext(ctx)
+	before := w.engine.Calls(storetest.OpLoad)
+	allocations := testing.AllocsPerRun(100, func() { w.b.ServeHTTP(discard{}, r) })
+	if n := w.engine.Calls(storetest.OpLoad) - before; n != 0 {
+		t.Fatalf("the engine was asked %d times, want copies", n)
+	}
+	if allocations > 13 {
+		t.Errorf("got %v allocations for a request, want at most 13", allocations)
+	}
+}
+
+// discard is a response that nobody reads.
+type discard struct{}
+
+func (discard) Header() http.Header         { return http.Header{} }
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) WriteHeader(int)             {}
+
+// TestEngineIsNotWaitedFor: where no copy answers, a request waits for the engine no
+// longer than agreed, and no longer than its client does.
+func TestEngineIsNotWaitedFor(t *testing.T) {
+	for name, c := range map[string]struct{ patience, client time.Duration }{
+		"engine": {50 * time.Millisecond, time.Minute}, "client": {time.Minute, 50 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := session.New(session.Config{
+				Store: stuck{newHub()}, StoreTimeout: c.patience, Logger: quiet(), Keys: [][]byte{[]byte(strings.Repeat("k", 32))},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := m.Close(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), c.client)
+			defer cancel()
+			r := httptest.NewRequest("GET", "https://shop.example/", nil).WithContext(ctx)
+			r.AddCookie(&http.Cookie{Name: "__Host-id", Value: wellFormed(t)})
+			out, began := httptest.NewRecorder(), time.Now()
+			m.Handler(m.RequireLogin(http.NotFoundHandler())).ServeHTTP(out, r)
+			if took := time.Since(began); out.Code != http.StatusServiceUnavailable || took > 10*time.Second {
+				t.Errorf("got %d after %v, want 503 at once", out.Code, took)
+			}
+		})
+	}
+}
+
+// stuck is a store that serves copies, has none, and whose engine does not answer.
+type stuck struct{ *hub }
+
+func (stuck) InProcess() bool    { return false }
+func (stuck) ServesCopies() bool { return true }
+
+func (stuck) Load(ctx context.Context, _ store.Key, _ []string) (store.Record, error) {
+	below, cancel := context.WithCancel(ctx)
+	defer cancel()
+	<-below.Done()
+	return store.Record{}, fmt.Errorf("%w: %w", store.ErrUnavailable, below.Err())
+}
+
+// wellFormed returns a token as some manager has made it.
+func wellFormed(t *testing.T) string {
+	t.Helper()
+	w := newSite(t, session.Limits{})
+	w.login()
+	return w.cookie
+}

@@ -3,6 +3,8 @@ package nearcache_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -468,6 +470,83 @@ func TestOptions(t *testing.T) {
 	} {
 		if _, err := nearcache.New(c.s, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want an error that names %s", name, err, c.want)
+		}
+	}
+}
+
+// pushless is an engine that reports no changes, as a database without pushes does.
+type pushless struct {
+	*hub
+	asked atomic.Int32
+}
+
+func (p *pushless) Watch(context.Context, string, store.Watching) error {
+	p.asked.Add(1)
+	return fmt.Errorf("watching: %w", errors.ErrUnsupported)
+}
+
+// TestPushless: an engine that reports no changes is asked to once, and read.
+func TestPushless(t *testing.T) {
+	p := &pushless{hub: newHub()}
+	c := near(t, p, nearcache.Options{})
+	k := fill(t, p.hub, c, 1, 10)[0]
+	await(t, "the watch", func() bool { return c.Stats().Spaces[0].Lost > 0 })
+	for range 10 {
+		if _, err := c.Load(t.Context(), k, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond) // it would be tried again after at most 15
+	}
+	if n, hits := p.asked.Load(), c.Stats().Hits; n != 1 || hits != 0 {
+		t.Errorf("it was asked %d times and %d copies were served, want one time and none", n, hits)
+	}
+}
+
+// TestUnreadNamespace: where everybody reads past copies, nobody watches.
+func TestUnreadNamespace(t *testing.T) {
+	w := newWorld(t)
+	k := store.Key{Namespace: "shop.remember", Handle: store.Handle{1}}
+	_, _ = w.c.Load(store.Fresh(t.Context()), k, nil)
+	if err := w.c.Touch(t.Context(), k.Namespace, []store.Touch{{Handle: k.Handle, Seen: time.Now()}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.c.Revoke(t.Context(), store.Revocation{Namespace: k.Namespace, Subject: "alice", Now: time.Now()}); err != nil {
+		t.Error(err)
+	}
+	if n := len(w.c.Stats().Spaces); n != 1 {
+		t.Errorf("got %d namespaces watched, want only the one that is read", n)
+	}
+}
+
+// notes counts what is written to a log.
+type notes struct{ n atomic.Int32 }
+
+func (n *notes) Write(p []byte) (int, error) {
+	n.n.Add(1)
+	return len(p), nil
+}
+
+// TestLog: that the connection is lost, and that it is back, is said once each.
+func TestLog(t *testing.T) {
+	h, said := newHub(), new(notes)
+	c, err := nearcache.New(h, nearcache.Options{Logger: slog.New(slog.NewTextHandler(said, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	awaitCopies(t, c, "shop")
+	for outage := range 2 {
+		h.cut()
+		lost := c.Stats().Spaces[0].Lost
+		await(t, "some attempts", func() bool { return c.Stats().Spaces[0].Lost > lost+2 })
+		h.mend()
+		awaitCopies(t, c, "shop")
+		if got, want := said.n.Load(), int32(3+2*outage); got != want {
+			t.Errorf("outage %d: got %d notes, want %d", outage+1, got, want)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package nearcache
 
 import (
+	"errors"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"sync/atomic"
@@ -58,19 +60,27 @@ func (s *cache) known(name string) *space { return (*s.spaces.Load())[name] }
 
 // watch keeps a watch up until the store is closed.
 func (s *cache) watch(sp *space) {
-	pause := minPause
+	pause, level := minPause, slog.LevelWarn
 	for s.ctx.Err() == nil {
 		began := s.now()
 		err := s.watcher.Watch(s.ctx, sp.name, s.watching(sp))
+		if isUp(sp.generation.Load()) {
+			level = slog.LevelWarn
+		}
 		sp.down()
 		if s.ctx.Err() != nil {
 			return
 		}
 		sp.lost.Add(1)
+		if errors.Is(err, errors.ErrUnsupported) { // which it will be for ever
+			s.log.Error("nearcache: the store pushes nothing, reading through", "namespace", sp.name, "error", err)
+			return
+		}
 		if s.now().Sub(began) > maxPause {
 			pause = minPause
 		}
-		s.log.Warn("nearcache: watch lost, reading through", "namespace", sp.name, "error", err)
+		s.log.Log(s.ctx, level, "nearcache: watch lost, reading through", "namespace", sp.name, "error", err)
+		level = slog.LevelDebug // until it is back, and lost again
 		s.rest(pause/2 + rand.N(pause))
 		pause = min(2*pause, maxPause)
 	}

@@ -59,7 +59,7 @@ func (s *cache) Swap(ctx context.Context, r store.Record, now time.Time) error {
 
 // Touch implements [store.Store]. Copies stay, and follow.
 func (s *cache) Touch(ctx context.Context, namespace string, touches []store.Touch) (err error) {
-	sp := s.space(namespace)
+	sp := s.known(namespace)
 	if sp == nil {
 		return s.inner.Touch(ctx, namespace, touches)
 	}
@@ -105,17 +105,18 @@ func (s *cache) touched(id recordID, seen time.Time, failed error) {
 
 // Revoke implements [store.Store].
 func (s *cache) Revoke(ctx context.Context, v store.Revocation) (store.Revoked, error) {
-	sp := s.space(v.Namespace)
-	if sp == nil {
-		return s.inner.Revoke(ctx, v)
-	}
-	if v.Handle.IsZero() {
+	sp := s.known(v.Namespace)
+	switch {
+	case !v.Handle.IsZero():
+		defer s.writing(v.Namespace, v.Handle)()
+	case sp != nil:
 		sp.revoking.Add(1)
 		defer sp.revoking.Add(-1)
-	} else {
-		defer s.writing(v.Namespace, v.Handle)()
 	}
 	done, err := s.inner.Revoke(ctx, v)
+	if sp = s.known(v.Namespace); sp == nil { // it may be since a moment ago
+		return done, err
+	}
 	for _, h := range done.Changed {
 		s.forget(recordID{sp.number, h})
 	}

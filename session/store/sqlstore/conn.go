@@ -25,8 +25,7 @@ type connection struct {
 	translate func(error) error // see Dialect; may be nil
 	stmts     map[string]statement
 
-	written bool                // an exec has changed something
-	pushes  map[string][]string // namespace → handles changed in this transaction
+	written bool // an exec has changed something
 }
 
 // statement is what a driver's statement must be able to do.

@@ -55,8 +55,12 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Created, er
 }
 
 func (s *Store) create(ctx context.Context, tx tx, c *store.Creation, head []byte, names []name, parts []store.Part) (done store.Created, err error) {
-	if s.dialect.lock != nil && (len(names) > 0 || c.Replace != nil || !c.Since.IsZero()) {
-		if err := s.dialect.lock(ctx, tx, c.Record.Namespace, names); err != nil {
+	locked := names
+	if c.Max > 0 && c.Record.Subject == "" { // counted, though nobody can revoke it
+		locked = append(slices.Clip(names), subjectName(""))
+	}
+	if s.dialect.lock != nil && (len(locked) > 0 || c.Replace != nil || !c.Since.IsZero()) {
+		if err := s.dialect.lock(ctx, tx, c.Record.Namespace, locked); err != nil {
 			return done, err
 		}
 	}
@@ -165,7 +169,7 @@ func (s *Store) ofSubject(ctx context.Context, tx tx, namespace, subject string)
 			bySubject(subject), subject)
 	}
 	return readAll(ctx, tx, namespace, `SELECT `+rowColumns+rowFrom+
-		` WHERE s.namespace = ? AND s.ended_at = 0 AND `+bySubject(subject)+s.dialect.forUpdate, namespace, subject)
+		` WHERE s.namespace = ? AND s.ended_at = 0 AND `+bySubject(subject)+s.dialect.forUpdateAll, namespace, subject)
 }
 
 // bySubject is the condition on the subject. The second half lets SQLite see
@@ -190,7 +194,6 @@ func (s *Store) insert(ctx context.Context, tx tx, r *store.Record, head []byte)
 	if err == nil && n == 0 || err != nil && s.dialect.duplicate != nil && s.dialect.duplicate(err) {
 		return store.ErrExists
 	}
-	tx.changed(r.Namespace, r.Handle.String())
 	return err
 }
 

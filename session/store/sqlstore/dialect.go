@@ -27,10 +27,11 @@ type Dialect struct {
 	// upsertPart and upsertRevocation insert a row or overwrite the one with
 	// the same key; a revocation's time moves forward only.
 	upsertPart, upsertRevocation string
-	// forUpdate ends a SELECT of sessions s whose rows are written in the same
-	// operation. skipLocked does the same where rows that somebody else holds
-	// may be left out.
-	forUpdate, skipLocked string
+	// forUpdate ends a SELECT of a session s whose row is written in the same
+	// operation. forUpdateAll does the same for all those of a subject, in the order
+	// of their handles, and skipLocked where rows that somebody else holds may be left
+	// out.
+	forUpdate, forUpdateAll, skipLocked string
 	// due is the column by which a sweep finds what may have expired: never
 	// later than the expiry, 0 for sessions that never do. Where it may be
 	// earlier, requeue is the statement that brings it up to date for one
@@ -51,9 +52,9 @@ type Dialect struct {
 	// reading is never written through.
 	begin     string
 	configure func(ctx context.Context, c *connection, o Options, reading bool) error
-	// push notifies other nodes, when the transaction commits, of the handles
-	// that it has changed in each namespace. Nil where there is no such thing.
-	push func(ctx context.Context, tx tx, changed map[string][]string) error
+	// unwatch is the statement that lets a namespace be watched no longer if
+	// nobody watches it. Empty where there is no such thing.
+	unwatch string
 	// noting are statements that make the database note what changes, so that
 	// Watch can read it. Empty where there is no such thing.
 	noting []string
@@ -65,10 +66,9 @@ type Dialect struct {
 	// are done one by one.
 	loadMany func(loads []*loading) (query string, args []any)
 	// swapMany returns a statement that does many Swaps of one namespace at once,
-	// of different sessions, as swapping.unread does one, and pushes them if
-	// there are pushes: rows of the places of those done and of something else.
-	// Nil where they are done one by one.
-	swapMany func(swaps []*swapping, push bool) (query string, args []any)
+	// of different sessions, as swapping.unread does one: rows of the places of
+	// those done. Nil where they are done one by one.
+	swapMany func(swaps []*swapping) (query string, args []any)
 	// swapSteps does the same in several statements of one transaction, and notes
 	// the places of those done.
 	swapSteps func(ctx context.Context, tx tx, swaps []*swapping, done []bool) error
@@ -127,9 +127,6 @@ type writer interface {
 // written with ? and are prepared once.
 type tx interface {
 	exec(ctx context.Context, query string, args ...any) (changed int64, err error)
-	// changed notes what has to be pushed to other nodes with the transaction:
-	// handles, or pushAll.
-	changed(namespace string, handles ...string)
 	// query calls each for every row. The error of each comes back.
 	query(ctx context.Context, query string, args []any, each func(scan) error) error
 }

@@ -121,7 +121,6 @@ func swapStepsMySQL(ctx context.Context, tx tx, swaps []*swapping, done []bool) 
 				fewest = parts[len(parts)-5:]
 			}
 		}
-		tx.changed(namespace, handle)
 	}
 	if len(heads) == 0 {
 		return nil

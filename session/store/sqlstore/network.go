@@ -29,7 +29,7 @@ func openNetwork(ctx context.Context, db *sql.DB, d Dialect, o Options) (engine,
 	if err := prepareNetwork(ctx, connect(false), d, o); err != nil {
 		return engine{}, err
 	}
-	w := &poolWriter{dialect: d, connect: connect(false), timeout: o.BusyTimeout, push: o.Push && d.push != nil}
+	w := &poolWriter{dialect: d, connect: connect(false), timeout: o.BusyTimeout}
 	w.start(o)
 	r := &poolReader{connect: connect(true), many: d.loadMany, timeout: o.BusyTimeout}
 	r.start(o)

@@ -18,7 +18,6 @@ type poolWriter struct {
 	connect func(ctx context.Context) (*connection, error)
 	// timeout is how long one transaction may take.
 	timeout time.Duration
-	push    bool
 	// swaps are the jobs that may share a statement, at most mostSwaps.
 	swaps     chan *job
 	mostSwaps int
@@ -106,13 +105,7 @@ func (w *poolWriter) attempt(ctx context.Context, s *slot, j *job) error {
 	if err := w.begin(ctx, s); err != nil {
 		return unavailable(err)
 	}
-	if w.push {
-		s.conn.pushes = make(map[string][]string)
-	}
 	err := guarded(ctx, s.conn, j.run)
-	if err == nil && len(s.conn.pushes) > 0 {
-		err = w.dialect.push(ctx, s.conn, s.conn.pushes)
-	}
 	if err == nil && !j.commit() {
 		err = errTooLate
 	}
@@ -180,7 +173,7 @@ func (w *poolWriter) runSwaps(s *slot, batch []*job) {
 		if d := strings.Compare(a.swap.record.Namespace, b.swap.record.Namespace); d != 0 {
 			return d
 		}
-		return strings.Compare(string(a.swap.record.Handle[:]), string(b.swap.record.Handle[:]))
+		return byText(a.swap.record.Handle, b.swap.record.Handle)
 	})
 	var rest []*job
 	for len(batch) > 0 {
@@ -238,13 +231,12 @@ func (w *poolWriter) swapTogether(s *slot, swaps []*swapping, done []bool) error
 		j.claim(jobCommitted)
 		return w.transact(s, j)
 	}
-	query, args := w.dialect.swapMany(swaps, w.push)
+	query, args := w.dialect.swapMany(swaps)
 	return w.alone(s, func(ctx context.Context, tx tx) error {
 		clear(done)
 		return tx.query(ctx, query, args, func(scan scan) error {
 			var n int
-			var pushed any
-			err := scan(&n, &pushed)
+			err := scan(&n)
 			done[n] = err == nil
 			return err
 		})

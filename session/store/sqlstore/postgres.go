@@ -2,10 +2,8 @@ package sqlstore
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -48,18 +46,19 @@ func PostgreSQL() Dialect {
 			`ON CONFLICT (namespace, kind, name) DO UPDATE SET at = GREATEST(r.at, excluded.at), clock = CASE ` + // as store.Mark.After
 			`WHEN r.clock = excluded.clock OR excluded.at - r.at > 2000000000 THEN excluded.clock ` +
 			`WHEN r.at - excluded.at > 2000000000 THEN r.clock ELSE -1 END`,
-		forUpdate:  ` FOR UPDATE OF s`,
-		skipLocked: ` FOR UPDATE OF s SKIP LOCKED`,
-		due:        "due_at",
-		requeue:    `UPDATE sessions SET due_at = expires_at WHERE namespace = ? AND handle = ?`,
-		lock:       lockPostgres,
-		begin:      `BEGIN`,
-		configure:  configurePostgres,
-		push:       pushPostgres,
-		touch:      touchPostgres,
-		loadMany:   loadManyPostgres,
-		swapMany:   swapManyPostgres,
-		failure:    postgresFailure,
+		forUpdate:    ` FOR UPDATE OF s`,
+		forUpdateAll: ` ORDER BY s.handle FOR UPDATE OF s`,
+		skipLocked:   ` FOR UPDATE OF s SKIP LOCKED`,
+		due:          "due_at",
+		requeue:      `UPDATE sessions SET due_at = expires_at WHERE namespace = ? AND handle = ?`,
+		lock:         lockPostgres,
+		begin:        `BEGIN`,
+		configure:    configurePostgres,
+		unwatch:      unwatchPostgres,
+		touch:        touchPostgres,
+		loadMany:     loadManyPostgres,
+		swapMany:     swapManyPostgres,
+		failure:      postgresFailure,
 	}
 	d.open = func(ctx context.Context, db *sql.DB, o Options) (engine, error) {
 		return openNetwork(ctx, db, d, o)
@@ -100,6 +99,7 @@ func configurePostgres(ctx context.Context, c *connection, o Options, reading bo
 		"idle_in_transaction_session_timeout", limit,
 		"plan_cache_mode", "force_generic_plan",
 		"enable_seqscan", "off", "enable_hashjoin", "off", "enable_mergejoin", "off",
+		"enable_bitmapscan", "off", // so that several rows are locked in the order of the key
 		"jit", "off",
 		"bytea_output", "hex",
 	}
@@ -178,43 +178,4 @@ func postgresFailure(err error) failure {
 		}
 		return failureRefused
 	}
-}
-
-// Pushes are notifications on the channel [PushChannel]. The payload is the
-// handles, each as 22 characters of base64url, one after the other without
-// anything between them; or "*" for every handle of the namespace. There are at
-// most pushMost in one notification: PostgreSQL takes less than 8000 bytes.
-const pushMost = 340
-
-// PushChannel returns the channel on which the changes of a namespace are
-// notified, for tables in the schema given (the current_schema() of the store's
-// connections).
-func PushChannel(schema, namespace string) string {
-	sum := sha256.Sum256([]byte(schema + "\x00" + namespace))
-	return "cloakroom_" + hex.EncodeToString(sum[:16])
-}
-
-// pushPostgres notifies the handles when the transaction commits.
-func pushPostgres(ctx context.Context, tx tx, changed map[string][]string) error {
-	for namespace, handles := range changed {
-		for chunk := range slices.Chunk(payloadHandles(handles), pushMost) {
-			_, err := tx.exec(ctx, `SELECT pg_notify(`+channelOf+`, ?)`, []byte(namespace), strings.Join(chunk, ""))
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// channelOf says in SQL what PushChannel says.
-const channelOf = `'cloakroom_' || left(encode(sha256(convert_to(current_schema(), 'UTF8') || '\x00'::bytea || ?), 'hex'), 32)`
-
-// payloadHandles returns each handle once, or pushAll alone.
-func payloadHandles(handles []string) []string {
-	if slices.Contains(handles, pushAll) {
-		return []string{pushAll}
-	}
-	slices.Sort(handles)
-	return slices.Compact(handles)
 }

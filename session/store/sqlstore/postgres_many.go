@@ -6,6 +6,12 @@ import (
 	"cloakroom.example/session/store"
 )
 
+// What a statement does many times is a table of parameters, which OFFSET 0 keeps
+// apart: if the planner knew that there is one namespace, it could, while tables are
+// empty, choose to read all of its sessions, and would keep to that. For the same
+// reason, conditions on ended_at do not name it in a way that suits partial indexes.
+// So rows are found by their key, and locked in the order of the tables.
+
 // touchPostgres returns one statement for many touches; see Store.Touch for what
 // it says.
 func touchPostgres(namespace string, touches []store.Touch) (string, []any) {
@@ -14,8 +20,8 @@ func touchPostgres(namespace string, touches []store.Touch) (string, []any) {
 		handles[i], times[i] = t.Handle.String(), nanos(t.Seen)
 	}
 	return `UPDATE sessions AS s SET seen = t.at ` +
-		`FROM unnest(?::text[], ?::bigint[]) AS t(handle, at) WHERE s.namespace = ? AND s.handle = t.handle ` +
-		touchable(`t.at`), []any{handles, times, namespace}
+		`FROM (SELECT ?::text AS namespace, u.* FROM unnest(?::text[], ?::bigint[]) AS u(handle, at) OFFSET 0) t ` +
+		`WHERE s.namespace = t.namespace AND s.handle = t.handle ` + touchable(`t.at`), []any{namespace, handles, times}
 }
 
 // loadManyPostgres returns one statement for many loads.
@@ -35,7 +41,7 @@ func loadManyPostgres(loads []*loading) (string, []any) {
 // swapManyPostgres returns one statement for many Swaps. Rows are found, and so
 // locked, in the order of the arrays; parts are written for those that were
 // changed, whose places come back.
-func swapManyPostgres(swaps []*swapping, push bool) (string, []any) {
+func swapManyPostgres(swaps []*swapping) (string, []any) {
 	n := len(swaps)
 	handles, heads := make([]string, n), make([][]byte, n)
 	versions, facts, seen, now := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
@@ -51,7 +57,7 @@ func swapManyPostgres(swaps []*swapping, push bool) (string, []any) {
 		}
 	}
 	namespace := swaps[0].record.Namespace
-	args := []any{handles, heads, versions, facts, seen, locked, least, most, now, namespace}
+	args := []any{namespace, handles, heads, versions, facts, seen, locked, least, most, now}
 	query := swapManyUpdate
 	if p.removing() {
 		query += swapManyRemove
@@ -61,18 +67,15 @@ func swapManyPostgres(swaps []*swapping, push bool) (string, []any) {
 		query += swapManyPut
 		args = append(args, p.putOf, p.names, p.generations, p.sealed)
 	}
-	if !push {
-		return query + ` SELECT n - 1, 0 FROM changed`, args
-	}
-	return query + ` SELECT n - 1, (SELECT pg_notify(` + channelOf + `, string_agg(handle, '')) FROM changed HAVING COUNT(*) > 0)::text ` +
-		`FROM changed`, append(args, []byte(namespace))
+	return query + ` SELECT n - 1 FROM changed`, args
 }
 
 const (
 	swapManyUpdate = `WITH changed AS (UPDATE sessions AS s SET version = s.version + 1, head = k.head, seen = GREATEST(s.seen, k.seen) ` +
-		`FROM unnest(?::text[], ?::bytea[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[]) ` +
-		`WITH ORDINALITY AS k(handle, head, version, facts, seen, locked, least, most, now, n) ` +
-		`WHERE s.namespace = ? AND s.handle = k.handle AND ` + swapManyIf + ` RETURNING k.n, s.namespace, s.handle)`
+		`FROM (SELECT ?::text AS namespace, u.* FROM unnest(?::text[], ?::bytea[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ` +
+		`?::bigint[], ?::bigint[], ?::bigint[]) ` +
+		`WITH ORDINALITY AS u(handle, head, version, facts, seen, locked, least, most, now, n) OFFSET 0) k ` +
+		`WHERE s.namespace = k.namespace AND s.handle = k.handle AND ` + swapManyIf + ` RETURNING k.n, s.namespace, s.handle)`
 	swapManyRemove = `, removed AS (DELETE FROM session_parts p USING changed c, unnest(?::bigint[], ?::text[]) AS q(n, name) ` +
 		`WHERE c.n = q.n AND p.namespace = c.namespace AND p.handle = c.handle AND p.name = q.name)`
 	swapManyPut = `, put AS (INSERT INTO session_parts (namespace, handle, name, generation, sealed) ` +

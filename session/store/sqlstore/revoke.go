@@ -94,12 +94,7 @@ func (s *Store) named(ctx context.Context, tx tx, v store.Revocation) ([]found, 
 	if v.Subject != "" {
 		return s.ofSubject(ctx, tx, v.Namespace, v.Subject)
 	}
-	if s.dialect.keyFirst {
-		return s.findAll(ctx, tx, v.Namespace, `SELECT l.handle FROM session_links l WHERE l.namespace = ? AND l.link = ?`, v.Link[:])
-	}
-	return readAll(ctx, tx, v.Namespace, `SELECT `+rowColumns+rowFrom+
-		` JOIN session_links l ON l.namespace = s.namespace AND l.handle = s.handle`+
-		` WHERE l.namespace = ? AND l.link = ? AND s.ended_at = 0`+s.dialect.forUpdate, v.Namespace, v.Link[:])
+	return s.findAll(ctx, tx, v.Namespace, `SELECT l.handle FROM session_links l WHERE l.namespace = ? AND l.link = ?`, v.Link[:])
 }
 
 // remember notes when a name was revoked.
@@ -117,7 +112,6 @@ func (s *Store) revokeAll(ctx context.Context, tx tx, v store.Revocation) error 
 			return err
 		}
 	}
-	tx.changed(v.Namespace, pushAll)
 	_, err := tx.exec(ctx, `INSERT INTO session_epochs (namespace, epoch, auth_before, at, clock, cause, ended_by) `+
 		`SELECT ?, COALESCE(MAX(epoch), 0) + 1, ?, ?, ?, ?, ? FROM session_epochs WHERE namespace = ?`,
 		v.Namespace, nanos(v.AuthenticatedBefore), nanos(v.Now), v.Clock, v.Cause, v.By, v.Namespace)

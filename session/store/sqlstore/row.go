@@ -178,7 +178,6 @@ func (s *Store) findAll(ctx context.Context, tx tx, namespace, query string, arg
 // put writes back a record that find has read: all of it if it has become a
 // tombstone, which loses its parts.
 func (s *Store) put(ctx context.Context, tx tx, f *found) error {
-	tx.changed(f.Namespace, f.Handle.String())
 	if !f.Ended() {
 		return s.putLiving(ctx, tx, f)
 	}
@@ -214,7 +213,6 @@ func one(changed int64, err error) error {
 // tighten writes back what a revocation sets that does not end the session. It
 // leaves the blob alone, which may be unreadable.
 func (s *Store) tighten(ctx context.Context, tx tx, f *found) error {
-	tx.changed(f.Namespace, f.Handle.String())
 	_, err := tx.exec(ctx, `UPDATE sessions SET locked = ?, limit_at = ? WHERE namespace = ? AND handle = ?`,
 		flag(f.Locked), nanos(f.Limit), f.Namespace, f.Handle.String())
 	return err

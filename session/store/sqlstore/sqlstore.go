@@ -56,13 +56,8 @@ type Options struct {
 	// wait for a place until their context ends. Zero means 4096.
 	MaxQueue int
 	// KeepSchema makes Open refuse tables that are not up to date instead of
-	// migrating them. See [Migrate] and [Check].
+	// migrating them, and Watch add nothing to them. See [Migrate] and [Check].
 	KeepSchema bool
-	// Push tells other nodes at once what each write has changed, for their
-	// copies (see [store.Watcher]); all nodes on a database must have it if any
-	// keeps copies. Only PostgreSQL needs it: there it costs a notification per
-	// transaction, and transactions end one after the other.
-	Push bool
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -91,6 +86,7 @@ func (o Options) withDefaults() (Options, error) {
 // database. All methods are safe for concurrent use.
 type Store struct {
 	dialect Dialect
+	keep    bool // the schema, as it is
 	busy    time.Duration
 	writer  writer
 	reader  reader
@@ -126,7 +122,7 @@ func Open(ctx context.Context, db *sql.DB, d Dialect, o Options) (*Store, error)
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: opening %s database: %w", d.name, err)
 	}
-	s := &Store{dialect: d, busy: o.BusyTimeout, writer: e.writer, reader: e.reader}
+	s := &Store{dialect: d, keep: o.KeepSchema, busy: o.BusyTimeout, writer: e.writer, reader: e.reader}
 	for n := range s.brief {
 		s.brief[n] = briefQuery(n)
 	}

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"math"
 	"slices"
 	"time"
@@ -22,7 +23,6 @@ func (s *Store) Swap(ctx context.Context, r store.Record, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		tx.changed(to.Namespace, to.Handle.String())
 		return s.putParts(ctx, tx, to.Namespace, to.Handle, to.Parts)
 	}))
 }
@@ -68,12 +68,12 @@ func (w *swapping) limits() (least, most int64) {
 }
 
 const swapUnreadIf = `s.namespace = ? AND s.handle = ? AND s.version = ? AND s.facts = ? ` +
-	`AND s.locked >= ? AND s.limit_at BETWEEN ? AND ? AND s.ended_at = 0 AND (s.expires_at = 0 OR s.expires_at > ?) ` +
+	`AND s.locked >= ? AND s.limit_at BETWEEN ? AND ? AND s.ended_at + 0 = 0 AND (s.expires_at = 0 OR s.expires_at > ?) ` +
 	`AND NOT EXISTS (SELECT 1 FROM session_epochs x ` + endedByEpoch + `)`
 
 // swapManyIf is the same for sessions s joined with the values of k.
 const swapManyIf = `s.version = k.version AND s.facts = k.facts ` +
-	`AND s.locked >= k.locked AND s.limit_at BETWEEN k.least AND k.most AND s.ended_at = 0 ` +
+	`AND s.locked >= k.locked AND s.limit_at BETWEEN k.least AND k.most AND s.ended_at + 0 = 0 ` +
 	`AND (s.expires_at = 0 OR s.expires_at > k.now) ` +
 	`AND NOT EXISTS (SELECT 1 FROM session_epochs x ` + endedByEpoch + `)`
 
@@ -157,7 +157,7 @@ const mostTouches = 256
 // rows.
 func touchRounds(touches []store.Touch) (rounds [][]store.Touch) {
 	touches = slices.Clone(touches)
-	slices.SortStableFunc(touches, func(a, b store.Touch) int { return bytes.Compare(a.Handle[:], b.Handle[:]) })
+	slices.SortStableFunc(touches, func(a, b store.Touch) int { return byText(a.Handle, b.Handle) })
 	for len(touches) > 0 {
 		var round, rest []store.Touch
 		for i, t := range touches {
@@ -172,10 +172,18 @@ func touchRounds(touches []store.Touch) (rounds [][]store.Touch) {
 	return rounds
 }
 
+// byText compares handles as the tables do, by their texts.
+func byText(a, b store.Handle) int {
+	var x, y [22]byte
+	base64.RawURLEncoding.Encode(x[:], a[:])
+	base64.RawURLEncoding.Encode(y[:], b[:])
+	return bytes.Compare(x[:], y[:])
+}
+
 // touchable is the condition under which sessions s may be touched at a time,
 // which is named four times.
 func touchable(at string) string {
-	return ` AND s.seen < ` + at + ` AND s.ended_at = 0 AND s.locked = 0` +
+	return ` AND s.seen < ` + at + ` AND s.ended_at + 0 = 0 AND s.locked = 0` +
 		` AND (s.deadline = 0 OR s.deadline > ` + at + `) AND (s.limit_at = 0 OR s.limit_at > ` + at + `)` +
 		` AND (s.idle <= 0 OR s.seen > ` + at + ` - s.idle)` +
 		` AND NOT EXISTS (SELECT 1 FROM session_epochs x ` + endedByEpoch + `)`

@@ -79,7 +79,11 @@ func (s *Store) sweepChunk(ctx context.Context, tx tx, c chunk) (done chunkDone,
 	if err := s.remove(ctx, tx, c, &done); err != nil {
 		return done, err
 	}
-	return done, s.forget(ctx, tx, c, current, allCarried, &done)
+	if err := s.forget(ctx, tx, c, current, allCarried, &done); err != nil || s.dialect.unwatch == "" || done.again {
+		return done, err
+	}
+	_, err = tx.exec(ctx, s.dialect.unwatch, c.namespace)
+	return done, err
 }
 
 func (s *Store) epoch(ctx context.Context, tx tx, namespace string) (epoch int64, err error) {
@@ -171,7 +175,6 @@ func (s *Store) remove(ctx context.Context, tx tx, c chunk, done *chunkDone) err
 				return err
 			}
 		}
-		tx.changed(c.namespace, h)
 		done.removed++
 	}
 	return nil

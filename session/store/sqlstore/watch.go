@@ -25,12 +25,17 @@ const (
 	changesKept = 1024
 	// While copies are used, their changes are looked for often …
 	watchPause = time.Millisecond
-	// … and rarely when nobody has wanted one for some time.
-	watchRest      = 50 * time.Millisecond
+	// … and less often when nobody has wanted one for some time: whoever wants the
+	// next one may get what was true a rest ago.
+	watchRest      = 8 * time.Millisecond
 	watchRestAfter = 500 * time.Millisecond
 )
 
 var _ store.Watcher = (*Store)(nil)
+
+// ErrNotNoted says that nobody has watched a database yet, so that it notes no
+// changes, and that [Options.KeepSchema] forbids to begin with that.
+var ErrNotNoted = errors.New("sqlstore: the database notes no changes, because nobody keeps copies")
 
 // Watch implements [store.Watcher] on SQLite. On other databases its error wraps
 // [errors.ErrUnsupported]: PostgreSQL has package pgwatch, MySQL and MariaDB have
@@ -80,6 +85,9 @@ type changeLog struct {
 func (l *changeLog) begin(ctx context.Context) (err error) {
 	if l.seen, err = l.count(ctx); err == nil {
 		return nil
+	}
+	if l.s.keep {
+		return errors.Join(ErrNotNoted, err)
 	}
 	err = l.s.writer.write(ctx, func(ctx context.Context, tx tx) error {
 		for _, statement := range l.s.dialect.noting {

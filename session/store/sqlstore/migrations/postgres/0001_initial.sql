@@ -118,3 +118,40 @@ CREATE TABLE session_revocations (
 );
 
 CREATE INDEX session_revocations_at ON session_revocations (namespace, at);
+
+-- In which namespaces somebody keeps copies of sessions, and the channels on which
+-- changes are to be notified. See push.go.
+CREATE TABLE session_watched (
+    namespace text COLLATE "C" NOT NULL,
+    channel   text COLLATE "C" NOT NULL,
+    PRIMARY KEY (namespace, channel)
+);
+
+-- Tables are looked for beside the one that was changed: who edits it by hand may
+-- have another search_path.
+CREATE FUNCTION sessions_notify() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_TABLE_SCHEMA = current_schema()
+    THEN PERFORM pg_notify(w.channel, OLD.handle) FROM session_watched w WHERE w.namespace = OLD.namespace; ELSE
+        EXECUTE format('SELECT pg_notify(channel, $2) FROM %I.session_watched WHERE namespace = $1', TG_TABLE_SCHEMA)
+        USING OLD.namespace, OLD.handle; END IF; RETURN NULL; END $$;
+
+CREATE FUNCTION sessions_notify_all() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_LEVEL = 'ROW' THEN
+        EXECUTE format('SELECT pg_notify(channel, ''*'') FROM %I.session_watched WHERE namespace = $1', TG_TABLE_SCHEMA)
+        USING NEW.namespace; ELSE
+        EXECUTE format('SELECT pg_notify(channel, ''*'') FROM %I.session_watched', TG_TABLE_SCHEMA); END IF; RETURN NULL; END $$;
+
+-- Of a session that comes into being nobody can have a copy. What a row says does
+-- not depend on due_at and facts, nor on what a sweep does to epoch; and seen would
+-- notify all the time.
+CREATE TRIGGER sessions_changed AFTER UPDATE OF namespace, handle, version, state, idle_locks, locked, created, idle,
+    auth_at, deadline, limit_at, ended_at, subject, role, tenant, cause, ended_by, head ON sessions
+    FOR EACH ROW EXECUTE FUNCTION sessions_notify();
+CREATE TRIGGER sessions_removed AFTER DELETE ON sessions
+    FOR EACH ROW EXECUTE FUNCTION sessions_notify();
+CREATE TRIGGER sessions_emptied AFTER TRUNCATE ON sessions
+    FOR EACH STATEMENT EXECUTE FUNCTION sessions_notify_all();
+CREATE TRIGGER sessions_all_revoked AFTER INSERT OR UPDATE ON session_epochs
+    FOR EACH ROW EXECUTE FUNCTION sessions_notify_all();
