@@ -198,15 +198,17 @@ func (m *Manager) forgetEndedLocked(ctx context.Context, s *Session, ended []sto
 
 // forgetEvicted ends what is remembered of sessions that had to go for others:
 // otherwise each would come back, and another one go. What is left of an ended
-// session is its links; the handles of series are among them.
+// session is its links; the handles of series are among them. That of the request's
+// session goes on: what had to go was the session from before.
 func (m *Manager) forgetEvicted(ctx context.Context, s *Session, evicted []store.Handle) {
 	if !m.cfg.Remember.on() {
 		return
 	}
+	own, _ := seriesOf(&s.record)
 	for _, h := range evicted {
 		r, err := m.store.Load(store.Fresh(ctx), store.Key{Namespace: m.cfg.Namespace, Handle: h}, nil)
 		for _, l := range r.Links {
-			if err == nil {
+			if err == nil && store.Handle(l) != own {
 				_, err = m.endRecord(ctx, s, store.Handle(l), store.CauseLimit, "")
 			}
 		}

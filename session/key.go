@@ -215,6 +215,9 @@ func (k Key[V]) codecID() byte {
 	return k.codec.ID()
 }
 
+// errNotRaw says that a key was not made by NewKey.
+var errNotRaw = errors.New("neither []byte nor string")
+
 func encodeRaw[V any](v V) ([]byte, error) {
 	switch v := any(v).(type) {
 	case []byte:
@@ -222,7 +225,7 @@ func encodeRaw[V any](v V) ([]byte, error) {
 	case string:
 		return []byte(v), nil
 	}
-	return nil, fmt.Errorf("%T is neither []byte nor string", v)
+	return nil, errNotRaw
 }
 
 func decodeRaw[V any](data []byte) (v V, err error) {
@@ -232,7 +235,7 @@ func decodeRaw[V any](data []byte) (v V, err error) {
 	case *string:
 		*p = string(data)
 	default:
-		err = fmt.Errorf("%T is neither *[]byte nor *string", p)
+		err = errNotRaw
 	}
 	return v, err
 }

@@ -40,6 +40,41 @@ func TestRestoreInterrupted(t *testing.T) {
 	}
 }
 
+// beforeRevoke is an external store in which something happens before a revocation.
+type beforeRevoke struct {
+	store.Store
+	before func()
+}
+
+func (s *beforeRevoke) Revoke(ctx context.Context, v store.Revocation) (store.Revoked, error) {
+	if before := s.before; before != nil {
+		s.before = nil
+		before()
+	}
+	return s.Store.Revoke(ctx, v)
+}
+
+// TestRestoreEvictsItsOwn: the session that has to go for the restored one can be the
+// one from before, of the same remembered login. That goes on.
+func TestRestoreEvictsItsOwn(t *testing.T) {
+	s := &beforeRevoke{Store: external{memory.New()}}
+	w := remembering(t, s, func(c *session.Config) { c.MaxSessions, c.EndOldest = 1, true })
+	slow := w.browser(t)
+	slow.remember("alice")
+	fast := slow.reopen().twin()
+	s.before = func() { // the slow request is about to end the session from before
+		if got := fast.get("/whoami"); got != "alice||" {
+			t.Errorf("the faster request: got %q", got)
+		}
+	}
+	if got := slow.get("/whoami"); got != "alice||" || cookiesOf(slow) != cookiesOf(fast) {
+		t.Errorf("the slow request: got %q, and the same cookies: %t", got, cookiesOf(slow) == cookiesOf(fast))
+	}
+	if got := slow.reopen().get("/whoami"); got != "alice||" {
+		t.Errorf("opened again: got %q", got)
+	}
+}
+
 // TestRestoreAsksOnce: however often a request tries, the application is asked once.
 func TestRestoreAsksOnce(t *testing.T) {
 	asked := 0

@@ -414,11 +414,11 @@ func (s *Session) loadPartsLocked() error {
 	if s.whole {
 		return nil
 	}
+	if s.m.stepwise != nil {
+		return s.loadPartLocked()
+	}
 	ctx, cancel := s.m.detached(s.r.Context())
 	defer cancel()
-	if s.m.stepwise != nil {
-		return s.loadPartLocked(ctx)
-	}
 	r, err := s.m.store.Load(ctx, s.record.Key(), s.m.parts)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -432,13 +432,14 @@ func (s *Session) loadPartsLocked() error {
 	return nil
 }
 
-// loadPartLocked loads the application's part into the scratch.
-func (s *Session) loadPartLocked(ctx context.Context) error {
+// loadPartLocked loads the application's part into the scratch. There is nothing to
+// wait for.
+func (s *Session) loadPartLocked() error {
 	w := s.scratchLocked()
 	if w.filled { // and what is there may be what was read
 		w = new(scratch)
 	}
-	p, err := s.m.stepwise.LoadPart(ctx, &s.record, partApp, w.opened)
+	p, err := s.m.stepwise.LoadPart(context.Background(), &s.record, partApp, w.opened)
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrConflict):
 		return errRetry

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -87,5 +88,20 @@ func TestLockOrder(t *testing.T) {
 				t.Errorf("got %d deadlocks, error %v, want none", n, err)
 			}
 		})
+	}
+}
+
+// TestLimitWithoutSubject: the limit holds for sessions of nobody too.
+func TestLimitWithoutSubject(t *testing.T) {
+	s := open(t, database(t), sqlstore.Options{Writers: 8})
+	together(16, func(worker int) {
+		r := sqltest.Record(worker, "")
+		_, err := s.Create(t.Context(), store.Creation{Record: r, Now: sqltest.Start(), Max: 1})
+		if err != nil && !errors.Is(err, store.ErrLimit) {
+			t.Error(err)
+		}
+	})
+	if n, err := s.Count(t.Context(), store.Query{Namespace: "shop", Now: sqltest.Start()}); err != nil || n != 1 {
+		t.Errorf("got %d sessions, error %v, want 1", n, err)
 	}
 }

@@ -70,7 +70,7 @@ func asStore(t *testing.T, db *sql.DB) *sql.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	for _, setting := range []string{`plan_cache_mode = force_generic_plan`, `enable_seqscan = off`,
-		`enable_hashjoin = off`, `enable_mergejoin = off`, `enable_bitmapscan = off`} {
+		`enable_hashjoin = off`, `enable_mergejoin = off`} {
 		if _, err := conn.ExecContext(t.Context(), `SET `+setting); err != nil {
 			t.Fatal(err)
 		}

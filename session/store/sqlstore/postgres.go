@@ -99,7 +99,6 @@ func configurePostgres(ctx context.Context, c *connection, o Options, reading bo
 		"idle_in_transaction_session_timeout", limit,
 		"plan_cache_mode", "force_generic_plan",
 		"enable_seqscan", "off", "enable_hashjoin", "off", "enable_mergejoin", "off",
-		"enable_bitmapscan", "off", // so that several rows are locked in the order of the key
 		"jit", "off",
 		"bytea_output", "hex",
 	}

@@ -160,7 +160,11 @@ func (s *Store) findAll(ctx context.Context, tx tx, namespace, query string, arg
 		return nil, err
 	}
 	slices.Sort(handles)
-	for chunk := range slices.Chunk(handles, mostFound) {
+	most := mostFound
+	if !s.dialect.keyFirst {
+		most = 1 // PostgreSQL may filter the whole namespace by several
+	}
+	for chunk := range slices.Chunk(handles, most) {
 		args := []any{namespace}
 		for i := range rounded(len(chunk)) {
 			args = append(args, chunk[min(i, len(chunk)-1)])
